@@ -179,6 +179,8 @@ def test_dub_preview_render_and_compare(tab: Tab, shared_media: Path, tmp_path: 
     page.click("text=Use and preview")
     wait_until(lambda: page.text_content("#right .caption").startswith("Preview"))
     assert not page.locator("#progress .error").count()
+    assert "in use" in page.text_content("#motion-note")
+    assert page.locator("#motion-discard").is_visible()
 
     # A second variant, side by side and in the blind test.
     page.locator("#basic input[type=range]").fill("0.5")
@@ -197,6 +199,27 @@ def test_dub_preview_render_and_compare(tab: Tab, shared_media: Path, tmp_path: 
     blind.wait_for_selector("#voter")
     assert not re.search(r"Variant \d", blind.inner_text("body"))
     tab.shot("variants")
+
+    # A range: the speech starts with it, the focus stays on the handle, and a blind test is refused.
+    page.locator(".handle[data-end=start]").focus()
+    page.keyboard.press("PageUp")
+    wait_until(lambda: "Range" in page.text_content("#timeline") and page.locator(".span.outside").count())
+    assert tab.value("document.activeElement.dataset.end") == "start"
+    assert "starts at 1 s" in page.text_content("#range-note")
+    assert page.locator("#timeline .pause").first.get_attribute("title").startswith("1 - ")
+    page.locator("#runfile summary").click()
+    page.locator("#runfile-text", has_text="--from 1").wait_for()
+    assert "add 1 s to the times" in page.text_content("#runfile-text")
+    page.click("#render-button")
+    wait_until(lambda: page.locator(".variant").count() == 3)
+    page.locator(".variant input[type=checkbox]").nth(1).uncheck()
+    page.locator(".variant input[type=checkbox]").first.check()
+    assert page.locator("#compare-row button", has_text="Blind test").is_disabled()
+    assert "range" in page.text_content("#compare-note")
+    page.locator("#playhead").focus()
+    page.keyboard.press("Home")
+    assert page.get_attribute("#playhead", "aria-valuetext") == "0 s"
+    tab.shot("range")
     assert seconds[1] < FIRST_FRAME_SECONDS or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
 

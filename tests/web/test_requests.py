@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from retalkit.errors import RetalkitError
+from retalkit.media.motion_files import read_motion
 from retalkit.plugins.discovery import discover
 from retalkit_web.run_request import check_config, check_files, command_text, parse_request, parse_run_file, prepare_run
 from retalkit_web.scrub import scrub, valid_json
@@ -72,6 +73,14 @@ def test_one_person_makes_a_plain_run_and_a_range_makes_cues(session: Session) -
     request = {"video": "f1", "people": [{"speech": "f2"}]}
     plain = prepare_run(parse_request(request), session, folder, registry)
     assert (plain.speech, plain.sheet) == (session.path(session.file("f2")), None)
+    moved = parse_request({**request, "start": 1.5, "motion": "f3"})
+    driver = prepare_run(moved, session, folder, registry).config.lip_syncer.options["driver"]
+    # Drivers receive the speech of a range in time of the output.
+    assert list(read_motion(Path(driver["path"])).times) == [1.5]
+    several = [{"person": "p1", "speech": "f2"}, {"person": "p2", "speech": "f1"}]
+    with pytest.raises(WebError) as error:
+        prepare_run(parse_request({**request, "people": several, "motion": "f3"}), session, folder, registry)
+    assert error.value.code == "invalid-request"
     cued = parse_request({**request, "people": [{"person": "p2", "speech": "f2"}], "start": 1.0, "stop": 2.5})
     sheet = prepare_run(cued, session, folder, registry).sheet
     assert sheet is not None

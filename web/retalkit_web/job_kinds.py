@@ -225,7 +225,14 @@ def compare(job: RunningJob) -> dict[str, Any]:
     for number, other in enumerate(job.request.others):
         folder = job.session.jobs / other
         stored = json.loads((folder / "job.json").read_text(encoding="utf-8"))["request"]
-        variants[stored.get("name") or f"variant {number + 1}"] = _configuration_of(parse_request(stored), folder, job)
+        request = parse_request(stored)
+        if request.has_cues:
+            raise WebError(
+                "the comparison supports neither a range nor the selection of one of several persons; select variants "
+                "of the whole video with one person",
+                code="invalid-request",
+            )
+        variants[stored.get("name") or f"variant {number + 1}"] = _configuration_of(request, folder, job)
     if len(variants) < 2:
         raise WebError("select at least two variants with different names", code="invalid-request")
     seeds = {data.pop("seed", 0) for data in variants.values()}

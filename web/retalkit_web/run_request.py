@@ -74,6 +74,12 @@ class RunRequest(BaseModel):
     others: Annotated[tuple[str, ...], Field(max_length=6)] = ()
     """Finished jobs of a comparison."""
 
+    @property
+    def has_cues(self) -> bool:
+        """Whether the run needs a cue sheet, because of a range or a selection of persons."""
+        whole = not self.start and self.stop is None
+        return bool(self.people) and not (whole and [each.person for each in self.people] == ["largest"])
+
 
 def parse_request(data: Any) -> RunRequest:
     """Return the validated request. Raises WebError."""
@@ -127,12 +133,15 @@ def prepare_run(request: RunRequest, session: Session, folder: Path, registry: R
     people = [(each.person, session.path(session.file(each.speech))) for each in request.people]
     if len({person for person, _ in people}) < len(people):
         raise WebError("a person is selected twice", code="duplicate-person")
+    if request.motion and len({speech for _, speech in people}) > 1:
+        raise WebError(
+            "a motion file applies to all persons; give all persons the same speech, or remove the motion file",
+            code="invalid-request",
+        )
     if request.start is not None and request.stop is not None and request.stop <= request.start:
         raise WebError("the end of the range must be after its start", code="invalid-time")
-    whole = not request.start and request.stop is None
-    plain = whole and len(people) == 1 and people[0][0] == "largest"
     sheet = None
-    if people and not plain:
+    if request.has_cues:
         cues = [
             Cue(start=request.start or 0.0, stop=request.stop, person=person, speech=speech)
             for person, speech in people
@@ -141,7 +150,7 @@ def prepare_run(request: RunRequest, session: Session, folder: Path, registry: R
             sheet = CueSheet(cues=tuple(cues), persons={person: parse_selector(person) for person, _ in people})
         except ValueError as error:
             raise ConfigError(str(error)) from error
-    speech = people[0][1] if plain else None
+    speech = people[0][1] if people and not request.has_cues else None
     return PreparedRun(session.path(video), speech, sheet, config, run_file_text(request, session))
 
 
@@ -169,7 +178,7 @@ def driver_overrides(
     from retalkit.config.transcripts import transcript_overrides
 
     if request.motion:
-        path = session.path(session.file(request.motion))
+        path = _motion_file(request, session, folder)
         return [("lip_syncer.driver", {"use": "file", "path": str(path)}, "motion")]
     if not request.transcript.strip():
         return []
@@ -177,6 +186,23 @@ def driver_overrides(
     transcript.write_text(request.transcript, encoding="utf-8")
     read = load(registry, file=folder / "run.yaml")
     return [*transcript_overrides(read, registry, {"transcript": str(transcript), "language": request.language})]
+
+
+def _motion_file(request: RunRequest, session: Session, folder: Path) -> Path:
+    """Return the motion file with times relative to the output.
+
+    The times of a motion file are those of the speech. In a run with cues, drivers receive the speech of a person in
+    time of the output, so that a speech that starts later needs a copy with later times.
+    """
+    from retalkit.media.motion_files import MotionTable, read_motion, write_motion
+
+    path = session.path(session.file(request.motion))
+    if not request.start:
+        return path
+    table = read_motion(path)
+    shifted = folder / "motion-in-output.csv"
+    write_motion(shifted, MotionTable(table.times + request.start, table.motion))
+    return shifted
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -282,7 +308,10 @@ def run_file_text(request: RunRequest, session: Session) -> str:
         syncer = {"use": syncer} if isinstance(syncer, str) else dict(syncer)
         data["lip_syncer"] = {**syncer, "driver": {"use": "file", "path": session.file(request.motion).name}}
     body = write(data) if data else "preset: embedded\n"
-    return f"# {command_text(request, session)}\n{body}"
+    comment = f"# {command_text(request, session)}\n"
+    if request.motion and request.start:
+        comment += f"# Before you run the command, add {request.start:g} s to the times in the motion file.\n"
+    return f"{comment}{body}"
 
 
 def command_text(request: RunRequest, session: Session) -> str:

@@ -1,6 +1,6 @@
 // The page: inputs, jobs and results.
 import { RequestError, call, getJson, upload } from "./api.js";
-import { $, $$, announce, copy, duration, el, hasText, number, setTexts, t, toast } from "./dom.js";
+import { $, $$, announce, copy, duration, el, hasText, keepFocus, number, setTexts, t, toast } from "./dom.js";
 import { Motion } from "./motion.js";
 import { Options } from "./options.js";
 import { Players } from "./players.js";
@@ -13,7 +13,7 @@ setTexts(page.texts);
 
 /** What is on the screen, apart from the options. It survives a reload. */
 const saved = (() => { try { return JSON.parse(localStorage.getItem(STORE)) ?? {}; } catch { return {}; } })();
-const screen = { video: "", people: {}, start: 0, stop: null, transcript: "", language: "en-us", motion: "", name: "", shown: "", ...saved };
+const screen = { video: "", people: {}, start: 0, stop: null, transcript: "", language: "en-us", motions: {}, shown: "", ...saved };
 let state = { files: [], jobs: [] };
 /** Number of changes of the state by answers to requests. An older answer with the whole state is ignored. */
 let revision = 0;
@@ -24,8 +24,8 @@ const starting = new Set();
 
 const options = new Options(page, () => optionsChanged());
 const players = new Players((time) => { timeline.cursor(time); motion.cursor(time); });
-const timeline = new Timeline({ seek: (time) => players.seek(time), cue: () => { screen.start = timeline.start; screen.stop = timeline.stop; keep(); inspectSoon(); } });
-const motion = new Motion({ apply: applyMotion, discard: () => useMotion(""), time: () => players.time });
+const timeline = new Timeline({ seek: (time) => players.seek(time), cue: rangeChanged });
+const motion = new Motion({ apply: applyMotion, time: () => players.time });
 
 const file = (id) => state.files.find((each) => each.id === id);
 const job = (id) => state.jobs.find((each) => each.id === id);
@@ -34,7 +34,7 @@ const people = () => inspection?.persons ?? [];
 const chosen = () => people().filter((each) => screen.people[each.id]?.on);
 const newest = (kind) => state.jobs.filter((each) => each.kind === kind).at(-1);
 const variants = () => state.jobs.filter((each) => each.kind === "render" && each.status === "done");
-const keep = () => localStorage.setItem(STORE, JSON.stringify({ ...screen, config: options.config() }));
+const keep = () => { localStorage.setItem(STORE, JSON.stringify({ ...screen, config: options.config() })); runFileSoon(); };
 
 function failed(error) {
   if (error instanceof RequestError && error.code === "no-session") banner(t("session_expired"), true);
@@ -50,16 +50,33 @@ function banner(text, bad = false) {
 
 // ------------------------------------------------------------------ requests
 
-/** Return the request of a job for everything that is on the screen. */
-function request(extra = {}) {
+/** Return the persons to dub, each with its speech. */
+function dubbed() {
   const selected = chosen().length ? chosen() : people().slice(0, 1);
   const only = people().length <= 1;
   const default_speech = speeches().at(-1)?.id;
   const list = selected.map((each) => ({ person: only ? "largest" : each.id, speech: file(screen.people[each.id]?.speech)?.id ?? default_speech })).filter((each) => each.speech);
   if (!selected.length && default_speech) list.push({ person: "largest", speech: default_speech });
+  return list;
+}
+
+/** Return the only speech of the persons to dub. A motion file replaces the prediction for all persons, so that it needs one. */
+function onlySpeech() {
+  const used = new Set(dubbed().map((each) => each.speech));
+  return used.size === 1 ? [...used][0] : "";
+}
+
+/** Return the motion file in use, or an empty string. */
+function motionInUse() {
+  const id = screen.motions[onlySpeech()];
+  return file(id) ? id : "";
+}
+
+/** Return the request of a job for everything that is on the screen. */
+function request(extra = {}) {
   return {
-    video: screen.video, people: list, start: screen.start || null, stop: screen.stop, config: options.config(),
-    transcript: screen.transcript, language: screen.language, motion: file(screen.motion) ? screen.motion : "", ...extra,
+    video: screen.video, people: dubbed(), start: screen.start || null, stop: screen.stop, config: options.config(),
+    transcript: screen.transcript, language: screen.language, motion: motionInUse(), ...extra,
   };
 }
 
@@ -88,10 +105,19 @@ function inspectSoon(delay = 350) {
 }
 
 let checking = 0;
-function optionsChanged() {
-  keep();
+function runFileSoon() {
   clearTimeout(checking);
   checking = setTimeout(showRunFile, 400);
+}
+
+function optionsChanged() { keep(); }
+
+function rangeChanged() {
+  screen.start = timeline.start;
+  screen.stop = timeline.stop;
+  keep();
+  drawRange();
+  inspectSoon();
 }
 
 async function showRunFile() {
@@ -139,7 +165,7 @@ async function send(kind, given, name = given.name) {
 }
 
 function useVideo(stored) {
-  Object.assign(screen, { video: stored.id, people: {}, start: 0, stop: null, motion: "", shown: "" });
+  Object.assign(screen, { video: stored.id, people: {}, start: 0, stop: null, shown: "" });
   inspection = null;
   timeline.start = 0;
   timeline.stop = null;
@@ -151,7 +177,6 @@ function useVideo(stored) {
 
 function useSpeech(stored) {
   for (const each of chosen()) if (!file(screen.people[each.id].speech) || chosen().length === 1) screen.people[each.id].speech = stored.id;
-  screen.motion = "";
   keep();
   draw();
   inspectSoon(0);
@@ -234,7 +259,7 @@ function ended(each, fresh) {
   if (each.kind === "inspect" && each.request.video === screen.video) inspected(each);
   if (each.kind === "preview" && fresh) showJob(each, true);
   if (each.kind === "render" && fresh) { showJob(each, true); announce(t("done")); }
-  if (each.kind === "motion" && fresh) showMotion(each);
+  if (each.kind === "motion" && fresh && each.request.people[0].speech === onlySpeech()) showMotion(each);
   if (each.kind === "compare" && fresh) toast(t("blind_open"));
 }
 
@@ -245,12 +270,16 @@ function inspected(each) {
   for (const person of all) screen.people[person.id] ??= { on: all.length === 1 || person.name !== "", speech: speeches().at(-1)?.id ?? "" };
   if (all.length && !chosen().length) screen.people[all[0].id].on = true;
   if (first) { timeline.start = screen.start; timeline.stop = screen.stop; }
-  const longest = Math.max(0, ...request().people.map((each) => file(each.speech)?.seconds ?? 0));
+  const longest = Math.max(0, ...dubbed().map((each) => file(each.speech)?.seconds ?? 0));
   timeline.show(inspection, `/media/jobs/${each.id}`, inspection.video.is_photo ? longest : inspection.length?.output ?? 0);
   players.mouth = mouthAt;
   drawPeople();
+  drawRange();
+  motion.refresh(motionLevels(), screen.start);
   showOriginal();
   keep();
+  // The first inspection does not know the persons. The output of one of several persons is as long as the video.
+  if (all.length > 1 && each.request.people.some((one) => one.person === "largest")) inspectSoon(0);
 }
 
 /** Return the centre and the size of the mouth relative to the frame. */
@@ -302,11 +331,29 @@ function sideBySide(first, second) {
 
 // ------------------------------------------------------------------ motion
 
-function showMotion(each) {
-  const levels = inspection?.speeches?.[0];
+/** Return the waveform of the speech whose motion is shown, in time of the output. */
+function motionLevels() {
+  const found = inspection?.speeches?.[0];
+  return found ? { levels: found.levels, step: found.step } : null;
+}
+
+async function showMotion(each) {
+  let edited = null;
+  const id = motionInUse();
+  if (id) try { edited = await readMotion(id, each.result.count); } catch (error) { failed(error); }
   $("#motion").hidden = false;
-  $("#motion-show").hidden = true;
-  motion.show(each.id, each.result, levels ? { levels: levels.levels, step: levels.step } : null, Boolean(file(screen.motion)));
+  motion.speech = each.request.people[0].speech;
+  motion.show(each.id, each.result, motionLevels(), screen.start, edited);
+  drawMotion();
+}
+
+/** Return the curves of a motion file of this session, or null if its rows are not those of the prediction. */
+async function readMotion(id, count) {
+  const response = await fetch(`/media/files/${id}/${file(id).name}`);
+  if (!response.ok) throw new Error(String(response.status));
+  const [names, ...rows] = (await response.text()).trim().split("\n").map((line) => line.split(","));
+  const column = (name) => rows.map((row) => Number(row[names.indexOf(name)]));
+  return rows.length === count ? { opening: column("opening"), closure: column("closure") } : null;
 }
 
 async function applyMotion(id, curves) {
@@ -315,17 +362,27 @@ async function applyMotion(id, curves) {
     const stored = await call("save_motion", id, { opening: round(curves.opening), closure: round(curves.closure) }, "");
     revision += 1;
     state.files.push(stored);
-    useMotion(stored.id);
+    screen.motions[motion.speech] = stored.id;
+    motion.applied();
+    motionChanged();
     await start("preview", { at: players.time });
   } catch (error) { failed(error); }
 }
 
-function useMotion(id) {
-  screen.motion = id;
+function motionChanged() {
   keep();
-  if (!id) { $("#motion").hidden = true; $("#motion-show").hidden = false; }
-  else toast(t("motion_used"));
-  optionsChanged();
+  drawMotion();
+}
+
+function drawMotion() {
+  const speech = onlySpeech();
+  const used = Boolean(motionInUse());
+  if (!$("#motion").hidden && motion.speech !== speech) $("#motion").hidden = true;
+  const note = !speech ? t("motion_one_speech") : used ? t("motion_used") : "";
+  $("#motion-note").textContent = note;
+  $("#motion-note").hidden = !note;
+  $("#motion-discard").hidden = !used;
+  $("#motion-show").hidden = !speech || !$("#motion").hidden;
 }
 
 // ------------------------------------------------------------------ drawing
@@ -348,6 +405,15 @@ function draw() {
   if (!inspection) drawPeople();
   drawProgress();
   drawVariants();
+  drawMotion();
+}
+
+/** Say what the range does to the output. */
+function drawRange() {
+  const whole = !screen.start && screen.stop === null;
+  const end = screen.stop ?? timeline.video;
+  $("#range-note").textContent = whole ? t("timeline_hint") : t("range_note", { start: number(screen.start, 2), end: number(end, 2) });
+  $("#range-reset").hidden = whole;
 }
 
 function drawPeople() {
@@ -361,22 +427,22 @@ function drawPeople() {
   if (!people().length) { box.replaceChildren(el("p", { class: "error", role: "alert" }, t("no_people"))); return; }
   const source = newest("inspect");
   const images = state.jobs.filter((each) => each.kind === "inspect" && each.status === "done").at(-1)?.id ?? source.id;
-  box.replaceChildren(...people().map((each, index) => {
+  keepFocus(box, () => box.replaceChildren(...people().map((each, index) => {
     const setting = (screen.people[each.id] ??= { on: false, speech: "" });
     const toggle = () => {
       setting.on = !setting.on;
       setting.speech ||= speeches().at(-1)?.id ?? "";
       keep();
       drawPeople();
-      $(`#people [data-id="${each.id}"]`)?.focus();
+      drawMotion();
       inspectSoon();
     };
     const face = el("button", { class: "face", type: "button", "data-id": each.id, "aria-pressed": String(setting.on), "aria-label": t("person_label", { number: index + 1, seconds: number(each.visible, 1) }), onclick: toggle },
       each.picture ? el("img", { src: `/media/jobs/${images}/${each.picture.file}`, alt: "" }) : "", el("span", { class: "tick", "aria-hidden": "true" }, "✓"));
-    const select = el("select", { "aria-label": t("speech_of", { number: index + 1 }), onchange: () => { setting.speech = select.value; setting.on = true; screen.motion = ""; keep(); drawPeople(); inspectSoon(); } },
+    const select = el("select", { "aria-label": t("speech_of", { number: index + 1 }), onchange: () => { setting.speech = select.value; setting.on = true; keep(); drawPeople(); drawMotion(); inspectSoon(); } },
       speeches().map((one) => el("option", { value: one.id, selected: one.id === setting.speech }, one.name)));
     return el("div", { class: `person${setting.on ? " on" : ""}` }, face, el("div", { class: "what" }, el("span", {}, el("b", {}, t("person_name", { number: index + 1 })), " ", el("span", { class: "small" }, t("visible", { seconds: number(each.visible, 1) }))), speeches().length && setting.on ? select : null));
-  }));
+  })));
 }
 
 function drawSpeeches() {
@@ -434,7 +500,7 @@ function drawProgress() {
   const focused = document.activeElement?.closest?.("#progress .job")?.dataset.kind;
   $("#progress").replaceChildren(...uploads, ...rows);
   if (focused) $(`#progress [data-kind="${focused}"] button`)?.focus();
-  const ready = Boolean(inspection) && request().people.length > 0;
+  const ready = Boolean(inspection) && dubbed().length > 0;
   const busy = (kind) => UNFINISHED.includes(newest(kind)?.status);
   $("#preview-button").disabled = !ready;
   $("#render-button").disabled = !ready || busy("render");
@@ -458,6 +524,27 @@ async function act(name, id) {
   } catch (error) { failed(error); }
 }
 
+/** Return whether a variant was rendered with cues, which a comparison does not support. */
+function hasCues({ request: { people, start, stop } }) {
+  return Boolean(start) || (stop ?? null) !== null || people.length > 1 || people.some((each) => each.person !== "largest");
+}
+
+/** Return the settings of a variant that differ from the preset, in words. */
+function settings({ request: given }) {
+  const parts = [];
+  const add = (value, name) => {
+    if (value && typeof value === "object" && !Array.isArray(value)) {
+      for (const [key, each] of Object.entries(value)) if (key !== "use" || Object.keys(value).length === 1) add(each, `${name} ${key.replace(/_/g, " ")}`.trim());
+    } else parts.push(`${name}: ${Array.isArray(value) ? value.map((each) => each?.use ?? each).join(", ") || t("none") : value ?? t("none")}`);
+  };
+  add(given.config, "");
+  if (speeches().length > 1) parts.push(given.people.map((each) => file(each.speech)?.name ?? "").join(", "));
+  if (given.start || (given.stop ?? null) !== null) parts.push(t("settings_range", { start: number(given.start ?? 0, 2), end: number(given.stop ?? timeline.video, 2) }));
+  if (given.motion) parts.push(t("settings_motion"));
+  else if (given.transcript?.trim()) parts.push(t("settings_transcript"));
+  return parts.join("; ") || t("settings_none");
+}
+
 const picked = new Set();
 function drawVariants() {
   const list = variants();
@@ -465,7 +552,7 @@ function drawVariants() {
   if ($("#variants").dataset.key === key) return;
   $("#variants").dataset.key = key;
   $("#variants-empty").hidden = list.length > 0;
-  $("#variants").replaceChildren(...list.toReversed().map((each) => {
+  keepFocus($("#variants"), () => $("#variants").replaceChildren(...list.toReversed().map((each) => {
     const { result } = each;
     const name = label(each);
     const link = (path, text, as) => el("a", { href: `/media/jobs/${each.id}/${path}?download=${encodeURIComponent(as)}`, download: as, "aria-label": `${t("download")} ${text}: ${name}` }, text);
@@ -474,17 +561,21 @@ function drawVariants() {
     return el("li", { class: `card variant${screen.shown === each.id ? " current" : ""}` },
       el("div", { class: "title" }, el("h3", {}, name), el("button", { type: "button", "aria-pressed": String(screen.shown === each.id), onclick: () => showJob(each) }, t(screen.shown === each.id ? "shown" : "show"))),
       el("span", { class: "hint" }, `${number(result.seconds, 1)} s, ${number(result.bytes / 1e6, 1)} MB. ${t("frames_edited", { edited: result.edited, passed })}.`),
+      el("span", { class: "settings" }, settings(each)),
       result.notes.length ? el("details", {}, el("summary", {}, t("notes")), el("ul", {}, result.notes.map((text) => el("li", {}, text)))) : null,
       el("div", { class: "links" }, link(result.output, t("download_video"), `${name}.${result.output.split(".").at(-1)}`), link("record.json", t("download_record"), `${name}.json`), link("credentials.json", t("download_credentials"), `${name}-credentials.json`), link("run-file.yaml", t("download_run_file"), "run.yaml")),
       el("div", { class: "title" }, el("label", {}, box, t("select_compare", { name: "" })), el("button", { type: "button", class: "quiet", "aria-label": t("delete_name", { name }), onclick: () => act("delete", each.id) }, t("delete"))));
-  }));
+  })));
   const two = list.filter((each) => picked.has(each.id));
   const compared = newest("compare");
   const row = [el("button", { type: "button", disabled: two.length !== 2, onclick: () => sideBySide(two[0], two[1]) }, t("side_by_side")),
-    el("button", { type: "button", disabled: two.length !== 2 || UNFINISHED.includes(compared?.status), title: t("blind_hint"), onclick: () => start("compare", { others: two.map((each) => each.id) }).catch(failed) }, t("blind"))];
+    el("button", { type: "button", disabled: two.length !== 2 || two.some(hasCues) || UNFINISHED.includes(compared?.status), "aria-describedby": "compare-note", onclick: () => start("compare", { others: two.map((each) => each.id) }).catch(failed) }, t("blind"))];
   if (compared?.status === "done") row.push(el("a", { href: `/media/jobs/${compared.id}/${compared.result.page}`, target: "_blank", rel: "noopener" }, t("blind_open")));
   if (list.length) row.push(el("button", { type: "button", onclick: () => { $("#options-card").scrollIntoView({ block: "start" }); $("#presets input:checked")?.focus(); } }, t("try_another")));
-  $("#compare-row").replaceChildren(...(list.length ? row : []));
+  keepFocus($("#compare-row"), () => $("#compare-row").replaceChildren(...(list.length ? row : [])));
+  const note = two.some(hasCues) ? t("blind_cues") : list.length > 1 && two.length !== 2 ? t("blind_hint") : "";
+  $("#compare-note").textContent = note;
+  $("#compare-note").hidden = !note;
 }
 
 // ------------------------------------------------------------------ controls
@@ -506,9 +597,13 @@ function connect() {
   $("#render-button").onclick = () => startOnce("render", { name: t("variant", { number: state.jobs.filter((each) => each.kind === "render").length + 1 }) }).catch(failed);
   $("#motion-show").onclick = () => {
     const done = newest("motion");
-    if (done?.status === "done" && done.request.people[0]?.speech === request().people[0]?.speech) showMotion(done);
+    const now = request();
+    const asked = ({ config, transcript, language }) => JSON.stringify([config, transcript, language]);
+    if (done?.status === "done" && done.request.people[0]?.speech === onlySpeech() && asked(done.request) === asked(now)) showMotion(done);
     else start("motion", { motion: "" }).catch(failed);
   };
+  $("#motion-discard").onclick = () => { delete screen.motions[onlySpeech()]; $("#motion").hidden = true; motionChanged(); };
+  $("#range-reset").onclick = () => { timeline.whole(); $("#timeline .handle")?.focus(); };
   $("#transcript").value = screen.transcript;
   $("#language").value = screen.language;
   $("#transcript").onchange = () => { screen.transcript = $("#transcript").value; optionsChanged(); };
@@ -554,6 +649,7 @@ function connect() {
     keys[event.key]();
   });
   addEventListener("resize", () => { timeline.cursor(players.time); if (!$("#motion").hidden) motion.draw(); });
+  new ResizeObserver(() => timeline.cursor(players.time)).observe($("#timeline"));
 }
 
 /** Show the values of a run file. If they cannot be shown, the options stay as they were. */
@@ -582,7 +678,7 @@ $("#privacy").textContent = t("privacy", { hours: number(page.limits.keep_hours)
 try { showOptions(saved.config ?? {}); } catch { /* another version of the options */ }
 connect();
 await refresh();
-if (!file(screen.video)) Object.assign(screen, { video: state.files.find((each) => ["video", "photo"].includes(each.kind))?.id ?? "", people: {}, motion: "" });
+if (!file(screen.video)) Object.assign(screen, { video: state.files.find((each) => ["video", "photo"].includes(each.kind))?.id ?? "", people: {} });
 const done = state.jobs.filter((each) => each.kind === "inspect" && each.status === "done" && each.request.video === screen.video).at(-1);
 if (done && !inspection) inspected(done);
 else if (screen.video && !done && !UNFINISHED.includes(newest("inspect")?.status)) inspectSoon(0);

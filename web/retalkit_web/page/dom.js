@@ -41,6 +41,14 @@ export function toast(text, bad = false) {
   hide = setTimeout(() => { box.hidden = true; }, bad ? 9000 : 3500);
 }
 
+/** Call `draw`, which replaces elements of `root`, and restore the keyboard focus at the same place. */
+export function keepFocus(root, draw) {
+  const focusable = () => $$("button, input, select, textarea, summary, a, [tabindex='0']", root);
+  const place = root.contains(document.activeElement) ? focusable().indexOf(document.activeElement) : -1;
+  draw();
+  if (place >= 0 && !root.contains(document.activeElement)) focusable()[place]?.focus({ preventScroll: true });
+}
+
 export const announce = (text) => { $("#live").textContent = text; };
 
 export const number = (value, digits = 1) => String(Number(Number(value).toFixed(digits)));

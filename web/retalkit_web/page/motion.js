@@ -1,26 +1,50 @@
 // Curve of the predicted mouth motion, with points that can be dragged.
 import { $, el, number, svg, t } from "./dom.js";
 
-const HEIGHT = 220, TOP = 12, BASE = 176, WINDOW = 6;
+const HEIGHT = 220, TOP = 12, BASE = 176, LONGEST = 6;
 const CONTACT = 0.35;
 
 export class Motion {
-  constructor({ apply, discard, time }) {
-    Object.assign(this, { apply, discard, timeNow: time });
+  constructor({ apply, time }) {
+    Object.assign(this, { apply, outputTime: time });
     this.from = 0;
+    this.offset = 0;
   }
 
-  /** Show the result of a motion job. `levels`: waveform with its step in seconds. */
-  show(job, result, levels, used) {
+  /** Time of the cursor in seconds of the speech. */
+  timeNow() { return this.outputTime() - this.offset; }
+
+  /**
+   * Show the result of a motion job. `levels`: waveform of the output with its step in seconds. `offset`: start of the
+   * speech in seconds of the output. `edited`: curves of the motion file in use, or null.
+   */
+  show(job, result, levels, offset, edited = null) {
     this.job = job;
     this.result = result;
     this.levels = levels;
-    this.used = used;
+    this.offset = offset;
     this.before = result.opening;
-    this.opening = [...result.opening];
-    this.closure = [...result.closure];
+    this.opening = [...(edited ?? result).opening];
+    this.closure = [...(edited ?? result).closure];
     this.moved = new Set();
+    this.differs = Boolean(edited);
+    this.window = Math.min(Math.max(this.#length, 1.5), LONGEST);
+    this.from = Math.min(this.from, Math.max(this.#length - this.window, 0));
     this.#keys();
+    this.draw();
+  }
+
+  /** Use the waveform and the start of the speech after a change of the range. */
+  refresh(levels, offset) {
+    this.levels = levels;
+    this.offset = offset;
+    if (this.result && !$("#motion").hidden) this.draw();
+  }
+
+  /** The changed curves are in use. */
+  applied() {
+    this.moved.clear();
+    this.differs = true;
     this.draw();
   }
 
@@ -41,7 +65,7 @@ export class Motion {
     }
   }
 
-  #x(row) { return ((row / this.result.rate - this.from) / WINDOW) * this.width; }
+  #x(row) { return ((row / this.result.rate - this.from) / this.window) * this.width; }
   #y(value) { return BASE - (Math.min(value, 1.5) / 1.5) * (BASE - TOP); }
   #contactY(value) { return HEIGHT - 8 - value * 26; }
 
@@ -50,15 +74,15 @@ export class Motion {
     this.width = Math.max($("#motion").clientWidth, 200);
     const { result } = this;
     const first = Math.max(Math.floor(this.from * result.rate), 0);
-    const stop = Math.min(Math.ceil((this.from + WINDOW) * result.rate) + 1, result.count);
+    const stop = Math.min(Math.ceil((this.from + this.window) * result.rate) + 1, result.count);
     const rows = Array.from({ length: Math.max(stop - first, 0) }, (_, index) => first + index);
     const line = (values) => rows.map((row, index) => `${index ? "L" : "M"}${this.#x(row).toFixed(1)} ${this.#y(values[row]).toFixed(1)}`).join("");
     const box = svg("svg", { viewBox: `0 0 ${this.width} ${HEIGHT}`, role: "group", "aria-label": t("motion") });
     if (this.levels) box.append(svg("path", { class: "wave", d: this.#wave() }));
     box.append(svg("path", { class: "before", d: line(this.before) }), svg("path", { class: "curve", d: line(this.opening) }));
-    const contacts = rows.filter((row) => this.closure[row] > 0.05).map((row) => `M${this.#x(row).toFixed(1)} ${HEIGHT - 6}V${this.#contactY(this.closure[row]).toFixed(1)}h${(this.width / WINDOW / result.rate + 0.3).toFixed(2)}V${HEIGHT - 6}z`);
+    const contacts = rows.filter((row) => this.closure[row] > 0.05).map((row) => `M${this.#x(row).toFixed(1)} ${HEIGHT - 6}V${this.#contactY(this.closure[row]).toFixed(1)}h${(this.width / this.window / result.rate + 0.3).toFixed(2)}V${HEIGHT - 6}z`);
     box.append(svg("path", { class: "contact", d: contacts.join("") }));
-    for (const [key, y] of [["motion_opening", TOP + 8], ["motion_closure", HEIGHT - 34]]) {
+    for (const [key, y] of [["motion_opening", TOP + 8], ["motion_closure", HEIGHT - 9]]) {
       const name = svg("text", { x: 8, y });
       name.textContent = t(key);
       box.append(name);
@@ -66,34 +90,41 @@ export class Motion {
     this.cursorLine = svg("line", { class: "cursor", y1: 0, y2: HEIGHT });
     box.append(this.cursorLine);
     this.points.forEach((point, index) => { if (point.row >= first && point.row < stop) box.append(this.#point(point, index)); });
-    const to = Math.min(this.from + WINDOW, this.#length);
-    const range = el("span", { class: "hint" }, `${number(this.from, 1)} - ${number(to, 1)} s`);
+    const to = Math.min(this.from + this.window, this.#length);
+    const range = el("span", { class: "hint" }, `${number(this.from + this.offset, 1)} - ${number(to + this.offset, 1)} s`);
     const button = (key, run, attributes = {}) => el("button", { type: "button", onclick: run, ...attributes }, t(key));
     const changed = this.moved.size > 0;
     $("#motion").replaceChildren(el("p", { class: "hint" }, t("motion_hint")), box, el("div", { class: "row" },
-      button("motion_earlier", () => this.#scroll(-1), { disabled: this.from <= 0 }), range, button("motion_later", () => this.#scroll(1), { disabled: this.from + WINDOW >= this.#length }),
+      button("motion_earlier", () => this.#scroll(-1), { disabled: this.from <= 0 }), range, button("motion_later", () => this.#scroll(1), { disabled: this.from + this.window >= this.#length }),
       button("motion_add", () => this.#addContact()), el("span", { class: "spacer" }),
-      this.used ? button("motion_discard", () => this.discard(), { class: "quiet" }) : null,
-      button("motion_reset", () => this.show(this.job, this.result, this.levels, this.used), { disabled: !changed, class: "quiet" }),
+      button("motion_reset", () => this.#reset(), { disabled: !changed && !this.differs, class: "quiet" }),
       button("motion_apply", () => this.apply(this.job, { opening: this.opening, closure: this.closure }), { disabled: !changed, class: "primary" })));
-    this.cursor(this.timeNow());
+    this.cursor(this.outputTime());
   }
 
   #wave() {
     const { levels, step } = this.levels;
     const loudest = Math.max(...levels, 0.01);
-    const first = Math.max(Math.floor(this.from / step), 0);
+    const from = this.from + this.offset;
+    const first = Math.max(Math.floor(from / step), 0);
     const parts = [];
-    for (let index = first; index < levels.length && index * step < this.from + WINDOW; index++) {
-      const x = ((index * step - this.from) / WINDOW) * this.width;
+    for (let index = first; index < levels.length && index * step < from + this.window; index++) {
+      const x = ((index * step - from) / this.window) * this.width;
       const half = (levels[index] / loudest) * 80;
-      parts.push(`M${x.toFixed(1)} ${(BASE / 2 - half).toFixed(1)}h${((step / WINDOW) * this.width).toFixed(1)}v${(2 * half).toFixed(1)}h-${((step / WINDOW) * this.width).toFixed(1)}z`);
+      parts.push(`M${x.toFixed(1)} ${(BASE / 2 - half).toFixed(1)}h${((step / this.window) * this.width).toFixed(1)}v${(2 * half).toFixed(1)}h-${((step / this.window) * this.width).toFixed(1)}z`);
     }
     return parts.join("");
   }
 
+  /** Show the prediction again. It replaces the curves in use once it is applied. */
+  #reset() {
+    const { job, result, levels, offset, differs } = this;
+    this.show(job, result, levels, offset);
+    if (differs) { this.moved.add("all"); this.draw(); }
+  }
+
   #scroll(direction) {
-    this.from = Math.min(Math.max(this.from + direction * WINDOW * 0.75, 0), Math.max(this.#length - WINDOW, 0));
+    this.from = Math.min(Math.max(this.from + direction * this.window * 0.75, 0), Math.max(this.#length - this.window, 0));
     this.draw();
   }
 
@@ -103,9 +134,9 @@ export class Motion {
     const opening = point.kind === "opening";
     const value = this.#value(point);
     const highest = opening ? 1.5 : 1;
-    const box = svg("ellipse", {
-      class: `point${this.moved.has(point) ? " moved" : ""}`, cx: this.#x(point.row), cy: opening ? this.#y(value) : this.#contactY(value), rx: 6, ry: 6, tabindex: 0, role: "slider", "data-index": index,
-      "aria-label": t(opening ? "motion_point" : "motion_contact", { time: number(point.row / this.result.rate, 2) }), "aria-valuemin": 0, "aria-valuemax": highest, "aria-valuenow": value.toFixed(2), "aria-orientation": "vertical",
+    const box = svg("circle", {
+      class: `point${this.moved.has(point) ? " moved" : ""}`, cx: this.#x(point.row), cy: opening ? this.#y(value) : this.#contactY(value), r: 6, tabindex: 0, role: "slider", "data-index": index,
+      "aria-label": t(opening ? "motion_point" : "motion_contact", { time: number(point.row / this.result.rate + this.offset, 2) }), "aria-valuemin": 0, "aria-valuemax": highest, "aria-valuenow": value.toFixed(2), "aria-orientation": "vertical",
     });
     box.addEventListener("keydown", (event) => {
       const steps = { ArrowUp: 0.05, ArrowDown: -0.05, PageUp: 0.25, PageDown: -0.25 };
@@ -159,13 +190,14 @@ export class Motion {
     const point = { row, kind: "closure" };
     this.points.push(point);
     this.moved.add(point);
-    if (row / this.result.rate < this.from || row / this.result.rate > this.from + WINDOW) this.from = Math.max(row / this.result.rate - WINDOW / 2, 0);
+    if (row / this.result.rate < this.from || row / this.result.rate > this.from + this.window) this.from = Math.max(row / this.result.rate - this.window / 2, 0);
     this.draw();
   }
 
+  /** Move the cursor to a time in seconds of the output. */
   cursor(time) {
     if (!this.cursorLine) return;
-    const x = ((time - this.from) / WINDOW) * this.width;
+    const x = ((time - this.offset - this.from) / this.window) * this.width;
     this.cursorLine.setAttribute("x1", x);
     this.cursorLine.setAttribute("x2", x);
   }

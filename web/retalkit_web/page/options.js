@@ -1,5 +1,5 @@
 // Options of the run file: presets, the basic options, and a form that is generated from the JSON Schema.
-import { $, copy, el, hasText, t } from "./dom.js";
+import { $, copy, el, hasText, keepFocus, t } from "./dom.js";
 
 const STAGES = ["detector", "reconstructor", "expression_editor", "denoiser", "lip_syncer"];
 const LISTS = ["reference_enhancers", "enhancers", "finishers"];
@@ -56,9 +56,16 @@ export class Options {
   #stage(key, value) { return this.#short(this.#mapping(this.#mappings(key), value.use), value); }
   #item(key, value) { return this.#short(this.#mapping(this.#mappings(key), value.use), value); }
 
+  /** Return a stage without the options that have default values. A component, such as a driver, is shortened too. */
   #short(mapping, value) {
-    const kept = Object.entries(value).filter(([name, each]) => name === "use" || !same(each, this.#resolve(mapping?.properties?.[name] ?? {}).default));
-    return Object.fromEntries(kept);
+    const kept = { use: value.use };
+    for (const [name, each] of Object.entries(value)) {
+      const node = this.#resolve(mapping?.properties?.[name] ?? {});
+      const shorten = (part) => (node.oneOf && part?.use ? this.#short(this.#mapping(node.oneOf.filter((one) => one.type === "object"), part.use), part) : part);
+      const default_ = node.oneOf && typeof node.default === "string" ? { use: node.default } : node.default ?? null;
+      if (name !== "use" && !same(shorten(each), shorten(default_))) kept[name] = shorten(each);
+    }
+    return kept;
   }
 
   #mappings(key) {
@@ -84,9 +91,9 @@ export class Options {
   // ---------------------------------------------------------------- page
 
   render() {
-    this.#presets();
-    this.#basic();
-    this.#all();
+    keepFocus($("#presets"), () => this.#presets());
+    keepFocus($("#basic"), () => this.#basic());
+    keepFocus($("#all"), () => this.#all());
   }
 
   #presets() {

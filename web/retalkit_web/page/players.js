@@ -79,6 +79,8 @@ export class Players {
   #sound() {
     const listen = $("#listen").value;
     $(".listen").hidden = this.single || this.isPhoto;
+    const compared = $("#left .caption").textContent !== t("original");
+    for (const [side, name] of [["left", t("original")], ["right", t("result")]]) $(`#listen [value=${side}]`).textContent = compared ? $(`#${side} .caption`).textContent : name;
     this.left.muted = !this.single && listen === "right";
     this.right.muted = !this.single && listen === "left";
   }

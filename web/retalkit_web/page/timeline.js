@@ -1,5 +1,5 @@
 // Timeline: shots, what can be edited, speech activity, the cue and the cursor.
-import { $, el, number, svg, t } from "./dom.js";
+import { $, el, keepFocus, number, svg, t } from "./dom.js";
 
 const percent = (value) => `${(100 * value).toFixed(3)}%`;
 
@@ -24,11 +24,12 @@ export class Timeline {
       const name = persons.length > 1 ? t("lane_person", { number: each.person.replace("p", "") }) : t("lane_edit");
       lanes.push(this.#lane(name, this.#spans(spans)));
     });
-    for (const speech of found.speeches) lanes.push(this.#lane(t("lane_speech"), this.#speech(speech)));
+    const several = found.speeches.length > 1;
+    for (const speech of found.speeches) lanes.push(this.#lane(several ? t("lane_speech_of", { number: speech.name.replace("p", "") }) : t("lane_speech"), this.#speech(speech)));
     this.cueTrack = el("div", { class: "track cue" });
     lanes.push(this.#lane(t("lane_cue"), this.cueTrack), this.#ticks());
-    this.head = el("div", { id: "playhead" });
-    $("#timeline").replaceChildren(...lanes, this.head, this.#legend(found), ...this.#reasons(found));
+    this.head = this.#playhead();
+    keepFocus($("#timeline"), () => $("#timeline").replaceChildren(this.head, ...lanes, this.#legend(found), ...this.#reasons(found)));
     this.#cue();
     this.cursor(this.time ?? 0);
     const editable = found.shots.flatMap((shot) => shot.spans).filter((span) => ["edited", "faded"].includes(span.outcome)).reduce((sum, span) => sum + span.end - span.start, 0);
@@ -73,8 +74,8 @@ export class Timeline {
     })));
   }
 
+  /** Waveform in time of the output. In a range, it begins with the silence before the range. */
   #speech(speech) {
-    const offset = this.start ?? 0;
     const count = speech.levels.length;
     const loudest = Math.max(...speech.levels, 0.01);
     const path = speech.levels.map((level, index) => `M${index} ${50 - (46 * level) / loudest}h1V${50 + (46 * level) / loudest}h-1z`).join("");
@@ -83,12 +84,13 @@ export class Timeline {
     const edges = [0, ...speech.active.flat(), speech.duration];
     const pauses = [];
     for (let index = 0; index + 1 < edges.length; index += 2) {
-      if (edges[index + 1] - edges[index] > 0.02) pauses.push([edges[index], edges[index + 1]]);
+      const from = Math.max(edges[index], this.start);
+      if (edges[index + 1] - from > 0.02) pauses.push([from, edges[index + 1]]);
     }
     const width = (seconds) => percent(seconds / this.length);
     return el("div", { class: "track speech", title: speech.name },
-      pauses.map(([from, to]) => el("div", { class: "pause", title: `${number(from, 2)} - ${number(to, 2)} s: ${t("legend_pause")}`, style: { left: width(from + offset), width: width(to - from) } })),
-      el("div", { style: { left: width(offset), width: width(speech.duration) } }, drawing));
+      pauses.map(([from, to]) => el("div", { class: "pause", title: `${number(from, 2)} - ${number(to, 2)} s: ${t("legend_pause")}`, style: { left: width(from), width: width(to - from) } })),
+      el("div", { style: { left: "0", width: width(speech.duration) } }, drawing));
   }
 
   #ticks() {
@@ -116,6 +118,29 @@ export class Timeline {
     const rows = Object.entries(seconds).filter(([, time]) => time >= 0.05).sort((one, other) => other[1] - one[1]).slice(0, 6);
     if (!rows.length) return [];
     return [el("ul", { class: "reasons" }, rows.map(([text, time]) => el("li", {}, el("span", {}, text), el("span", {}, `${number(time)} s`))))];
+  }
+
+  /** Cursor, which the arrow keys move by one frame. */
+  #playhead() {
+    return el("div", {
+      id: "playhead", role: "slider", tabindex: "0", "aria-label": t("cursor"), "aria-valuemin": "0", "aria-valuemax": number(this.length, 2),
+      onkeydown: (event) => {
+        const steps = { ArrowLeft: -0.04, ArrowRight: 0.04, ArrowDown: -0.04, ArrowUp: 0.04, PageDown: -1, PageUp: 1 };
+        if (event.key === "Home" || event.key === "End") this.seekTo(event.key === "Home" ? 0 : this.length);
+        else if (event.key in steps) this.seekTo(Math.min(Math.max(this.time + steps[event.key], 0), this.length));
+        else return;
+        event.preventDefault();
+        event.stopPropagation();
+      },
+    });
+  }
+
+  /** Remove the range. */
+  whole() {
+    this.start = 0;
+    this.stop = null;
+    this.#cue();
+    this.cueChanged();
   }
 
   #cue() {
@@ -166,6 +191,8 @@ export class Timeline {
     if (!this.head) return;
     const track = this.cueTrack.getBoundingClientRect();
     const box = $("#timeline").getBoundingClientRect();
+    this.head.setAttribute("aria-valuenow", number(Math.min(time, this.length), 2));
+    this.head.setAttribute("aria-valuetext", `${number(time, 2)} s`);
     this.head.style.height = `${track.bottom - box.top + 4}px`;
     this.head.style.left = `${track.left - box.left + (Math.min(time, this.length) / this.length) * track.width - 1}px`;
   }
