@@ -33,6 +33,13 @@ def main() -> None:
             page.wait_for_selector(".variant.current")
             page.click("#motion-show")
             page.wait_for_selector("#motion .point")
+            page.click("#runfile summary")
+            page.wait_for_selector("#runfile-text:not(:empty)")
+            # The viewport is as high as the page, so that no part of the page scrolls under the buttons. The players
+            # grow with the viewport.
+            for _ in range(2):
+                height = page.evaluate("document.documentElement.scrollHeight")
+                page.set_viewport_size({"width": 1280, "height": height})
             page.wait_for_timeout(2000)
             page.keyboard.press("Escape")
             page.screenshot(path=IMAGE, type="jpeg", quality=82, full_page=True)

@@ -61,8 +61,8 @@ TEXTS: Final[dict[str, str]] = {
     "timeline": "Timeline",
     "timeline_hint": "Click the timeline to move the cursor. Drag the ends of the range to dub only a part of the "
     "video.",
-    "range_note": "The speech starts at {start} s and is cut off at {end} s. Before and after the range, the output has "
-    "the frames and the sound of the original. The output is as long as the video.",
+    "range_note": "The speech starts at {start} s and is cut off at {end} s. Before and after the range, the output "
+    "has the frames and the sound of the original. The output is as long as the video.",
     "range_reset": "Dub the whole video",
     "lane_shots": "Shots",
     "lane_edit": "Edit",
@@ -183,12 +183,13 @@ TEXTS: Final[dict[str, str]] = {
     "side_by_side": "Side by side",
     "blind": "Blind test",
     "blind_hint": "Select two variants to compare.",
-    "blind_cues": "The blind test needs variants of the whole video with one person. It supports neither a range nor the "
-    "selection of one of several persons. Play the variants side by side instead.",
+    "blind_cues": "The blind test needs variants of the whole video with one person. It supports neither a range nor "
+    "the selection of one of several persons. Play the variants side by side instead.",
     "settings_none": "Default options",
     "settings_range": "range {start} to {end} s",
     "settings_motion": "changed motion",
     "settings_transcript": "with transcript",
+    "blind_ready": "The blind test is ready.",
     "blind_open": "Open the blind test",
     "try_another": "Try another variant",
     "download_video": "Video",

@@ -260,7 +260,7 @@ function ended(each, fresh) {
   if (each.kind === "preview" && fresh) showJob(each, true);
   if (each.kind === "render" && fresh) { showJob(each, true); announce(t("done")); }
   if (each.kind === "motion" && fresh && each.request.people[0].speech === onlySpeech()) showMotion(each);
-  if (each.kind === "compare" && fresh) toast(t("blind_open"));
+  if (each.kind === "compare" && fresh) toast(t("blind_ready"));
 }
 
 function inspected(each) {

@@ -29,8 +29,8 @@ export class Timeline {
     this.cueTrack = el("div", { class: "track cue" });
     lanes.push(this.#lane(t("lane_cue"), this.cueTrack), this.#ticks());
     this.head = this.#playhead();
-    keepFocus($("#timeline"), () => $("#timeline").replaceChildren(this.head, ...lanes, this.#legend(found), ...this.#reasons(found)));
     this.#cue();
+    keepFocus($("#timeline"), () => $("#timeline").replaceChildren(this.head, ...lanes, this.#legend(found), ...this.#reasons(found)));
     this.cursor(this.time ?? 0);
     const editable = found.shots.flatMap((shot) => shot.spans).filter((span) => ["edited", "faded"].includes(span.outcome)).reduce((sum, span) => sum + span.end - span.start, 0);
     const total = found.video.is_photo ? found.video.duration : Math.max(found.video.inspected, 0.01);
