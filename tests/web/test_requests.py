@@ -24,7 +24,8 @@ def session(tmp_path: Path) -> Session:
         made.add(StoredFile(id=id, name=name, kind=kind, bytes=4, seconds=5.0))
         made.path(made.file(id)).parent.mkdir(parents=True)
         made.path(made.file(id)).write_text(
-            "time,opening,width,protrusion,closure,speech\n0,0,0,0,0,0\n", encoding="utf-8"
+            "time,opening,width,protrusion,closure,speech\n0,0,0,0,0,0\n0.5,0,0,0,0,0\n1.5,0,0,0,0,0\n",
+            encoding="utf-8",
         )
     return made
 
@@ -73,10 +74,10 @@ def test_one_person_makes_a_plain_run_and_a_range_makes_cues(session: Session) -
     request = {"video": "f1", "people": [{"speech": "f2"}]}
     plain = prepare_run(parse_request(request), session, folder, registry)
     assert (plain.speech, plain.sheet) == (session.path(session.file("f2")), None)
-    moved = parse_request({**request, "start": 1.5, "motion": "f3"})
+    moved = parse_request({**request, "start": 1.5, "stop": 2.5, "motion": "f3"})
     driver = prepare_run(moved, session, folder, registry).config.lip_syncer.options["driver"]
-    # Drivers receive the speech of a range in time of the output.
-    assert list(read_motion(Path(driver["path"])).times) == [1.5]
+    # Drivers receive the speech of a range in time of the output, up to the end of the range.
+    assert list(read_motion(Path(driver["path"])).times) == [1.5, 2.0]
     several = [{"person": "p1", "speech": "f2"}, {"person": "p2", "speech": "f1"}]
     with pytest.raises(WebError) as error:
         prepare_run(parse_request({**request, "people": several, "motion": "f3"}), session, folder, registry)

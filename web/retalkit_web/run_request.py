@@ -5,6 +5,7 @@ A request never contains a path. Files are named by their identifiers in the ses
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -192,17 +193,22 @@ def _motion_file(request: RunRequest, session: Session, folder: Path) -> Path:
     """Return the motion file with times relative to the output.
 
     The times of a motion file are those of the speech. In a run with cues, drivers receive the speech of a person in
-    time of the output, so that a speech that starts later needs a copy with later times.
+    time of the output and without the part that is cut off, so that these runs use a changed copy of the file.
     """
+    import numpy as np
     from retalkit.media.motion_files import MotionTable, read_motion, write_motion
 
     path = session.path(session.file(request.motion))
-    if not request.start:
+    if not request.has_cues:
         return path
     table = read_motion(path)
-    shifted = folder / "motion-in-output.csv"
-    write_motion(shifted, MotionTable(table.times + request.start, table.motion))
-    return shifted
+    times = table.times + (request.start or 0.0)
+    video = session.file(request.video)
+    stop = request.stop if request.stop is not None else video.seconds if video.kind == "video" else math.inf
+    times = times[: max(int(np.searchsorted(times, stop)), 1)]
+    changed = folder / "motion-in-output.csv"
+    write_motion(changed, MotionTable(times, table.at(times - (request.start or 0.0))))
+    return changed
 
 
 def check_config(config: Mapping[str, Any]) -> None:
