@@ -41,7 +41,7 @@ def main() -> None:
                 height = page.evaluate("document.documentElement.scrollHeight")
                 page.set_viewport_size({"width": 1280, "height": height})
             page.wait_for_timeout(2000)
-            page.keyboard.press("Escape")
+            page.evaluate("document.activeElement.blur()")
             page.screenshot(path=IMAGE, type="jpeg", quality=82, full_page=True)
         finally:
             server.stop()
