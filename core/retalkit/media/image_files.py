@@ -32,8 +32,8 @@ LARGEST_PHOTO: Final = 7680 * 4320
 _LONGEST_SIDE: Final = 16384
 _ORIENTATION = 0x0112
 """EXIF tag of the orientation."""
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""Errors that Pillow raises for damaged files."""
+_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError)
+"""Errors that Pillow raises for damaged files. The decoder of AVIF images raises RuntimeError."""
 
 
 def file_kind(path: Path) -> FileKind:

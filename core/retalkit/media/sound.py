@@ -23,6 +23,8 @@ from retalkit.stages import SPEECH_RATE
 
 SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
+_RATES = (1000, 1_000_000)
+"""Lowest and highest supported sample rates in Hz. Resampling damaged files with other rates exhausts the memory."""
 _GAP = 0.02
 """Minimum length in seconds of a timestamp gap after the start that is filled with silence."""
 CHANNEL_MEAN = (0.5, 0.5)
@@ -194,6 +196,12 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         layout, labelled = _layout_name(stream.codec_context.layout)
     if rate <= 0:
         raise InputError(f"{path}: the audio has no sample rate; convert the audio to wav", code="unsupported-codec")
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise InputError(
+            f"{path}: the audio has a sample rate of {rate} Hz, but only rates of 1 to 1000 kHz are supported; convert "
+            "the audio to wav with 48 kHz",
+            code="unsupported-sample-rate",
+        )
     clock = read_clock(path, track)
     samples, silent, channels = 0, True, 0
     names = channel_names(layout) if labelled else []

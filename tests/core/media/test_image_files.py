@@ -151,3 +151,17 @@ def test_image_reader_is_found_in_every_locale(tmp_path: Path) -> None:
     path = tmp_path / "bild-\u00e4.bmp"
     Image.new("RGB", (8, 8)).save(path)
     assert file_kind(path) == "photo"
+
+
+def test_damaged_avif_files_are_rejected_with_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.avif"
+    Image.fromarray(frame_image(4)).save(path, quality=50)
+    content = path.read_bytes()
+    rejected: set[str] = set()
+    for place in range(16, content.index(b"mdat")):
+        path.write_bytes(content[:place] + b"\0" + content[place + 1 :])
+        try:
+            open_source(path)
+        except InputError as error:
+            rejected.add(error.code)
+    assert "unreadable-image" in rejected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_truncated_file_is_read_to_the_truncation(tmp_path: Path) -> None:
     path = make_wave(tmp_path / "cut.wav", clicks([0.2], 2.0, 16000), 16000)
     path.write_bytes(path.read_bytes()[:40044])
     assert open_sound(path).duration == pytest.approx(1.25, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [40, 2_130_714_432])
+def test_impossible_sample_rates_are_rejected(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "damaged.wav"
+    samples = np.zeros(2000, np.int16).tobytes()
+    fields = struct.pack("<IHHIIHH", 16, 1, 1, rate, min(2 * rate, 2**32 - 1), 2, 16)
+    content = b"WAVEfmt " + fields + b"data" + struct.pack("<I", len(samples)) + samples
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(content)) + content)
+    with pytest.raises(InputError) as error:
+        open_sound(path)
+    assert error.value.code == "unsupported-sample-rate"
 
 
 def test_video_without_audio_is_rejected(tmp_path: Path) -> None:
