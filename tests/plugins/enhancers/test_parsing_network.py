@@ -15,9 +15,10 @@ from retalkit.inference import empty_network, load_weights
 from retalkit.stages import Runtime
 from retalkit.weights.load import read_checkpoint
 from retalkit_enhancers.parsing.interface import CHECKPOINTS
-from retalkit_enhancers.parsing.network import CLASSES, ParseNet, parameter_shapes
+from retalkit_enhancers.parsing.network import CLASSES, Convolution, ParseNet, parameter_shapes
 from retalkit_enhancers.parsing.parser import FaceParser
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from tests.parity import TOLERANCE, Published
 
@@ -42,6 +43,15 @@ def test_logits_and_classes_match_published(network: ParseNet, published: Publis
     assert (logits.argmax(1) == classes).mean() > 0.9999
     chosen = np.take_along_axis(logits, classes[:, None].astype(np.int64), 1)
     np.testing.assert_allclose(chosen[:, 0], logits.max(1), rtol=0, atol=tolerance)
+
+
+def test_upsampled_convolution_equals_the_two_steps() -> None:
+    torch.manual_seed(6)
+    layer = Convolution(5, 4, "up").double()
+    x = torch.randn(2, 5, 6, 9, dtype=torch.float64)
+    large = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    expected = layer.conv2d(functional.pad(large, (1, 1, 1, 1), mode="reflect"))
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
 def test_parameters_match_the_published_checkpoint(published: Published) -> None:
