@@ -16,8 +16,8 @@ from retalkit._version import __version__
 from retalkit.batch.gate_limits import MINIMUMS
 from retalkit.batch.gate_results import frames_text
 from retalkit.batch.outcome import STATES, BatchOutcome, JobOutcome, State
+from retalkit.batch.result_file import result_file
 from retalkit.pipeline.record import record_path
-from retalkit.storage.cache import Folder
 
 PAGE_FILE: Final = "index.html"
 _SHOWN: Final = 300
@@ -55,7 +55,7 @@ def write_index(outcome: BatchOutcome) -> Path:
             for video, jobs in groups.items()
         ],
     )
-    with Folder(outcome.folder).write(PAGE_FILE) as path:
+    with result_file(outcome.folder / PAGE_FILE) as path:
         path.write_text(page, encoding="utf-8")
     return outcome.folder / PAGE_FILE
 

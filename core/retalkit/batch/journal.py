@@ -16,8 +16,8 @@ from typing import Any, Final, Self, cast
 
 from filelock import FileLock, Timeout
 
+from retalkit.batch.result_file import result_file
 from retalkit.errors import BatchError, OutputError
-from retalkit.storage.cache import Folder
 
 JOURNAL: Final = "journal.jsonl"
 _LOCK: Final = ".lock"
@@ -93,7 +93,7 @@ class Journal:
         self._lock = lock
         # The journal may have changed between reading and locking.
         self._entries = Journal(self.folder, force=self._force)._entries
-        with Folder(self.folder).write(JOURNAL) as path:
+        with result_file(self.folder / JOURNAL) as path:
             path.write_text("".join(_line(entry) for entry in self._entries.values()), encoding="utf-8")
         self._file = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_APPEND)
 

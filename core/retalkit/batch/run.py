@@ -31,6 +31,7 @@ from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
 from retalkit.batch.outcome import BatchOutcome, JobOutcome, job_state
+from retalkit.batch.result_file import result_file
 from retalkit.batch.schedule import Node
 from retalkit.batch.tables import write_tables
 from retalkit.cues.faults import Faults
@@ -41,7 +42,7 @@ from retalkit.pipeline.record import check_record, record_path
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
 from retalkit.provenance.sidecars import check_sidecar
-from retalkit.storage.cache import Cache, Folder, default_folder, make_key
+from retalkit.storage.cache import Cache, default_folder, make_key
 
 LOGS: Final = "logs"
 _LONGEST_STEM: Final = 150
@@ -390,7 +391,7 @@ class _Batch:
             values.pop(name, None)
         outcome = JobOutcome(job=job, state=job_state(state, values.get("gates", ())), computed=True, values=values)
         self.results[job.output] = outcome
-        with Folder(self.options.results / JOB_RECORDS).write(f"{file_name(job)}.json") as path:
+        with result_file(self.options.results / JOB_RECORDS / f"{file_name(job)}.json") as path:
             text = json.dumps(outcome.plain(), indent=1, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
         self.journal.end(job.output, each.key, state, values)

@@ -12,7 +12,7 @@ from retalkit._version import __version__
 from retalkit.batch.gate_limits import GATES, GateLimits
 from retalkit.batch.gate_results import frames_text, review_text
 from retalkit.batch.outcome import BatchOutcome, JobOutcome
-from retalkit.storage.cache import Folder
+from retalkit.batch.result_file import result_file
 
 CSV_FILE: Final = "summary.csv"
 JSON_FILE: Final = "results.json"
@@ -25,8 +25,7 @@ _PARTS: Final = ("verdict", "value", "frames")
 
 def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
     """Write both tables atomically."""
-    folder = Folder(outcome.folder)
-    with folder.write(CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
+    with result_file(outcome.folder / CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             [*_COLUMNS, "review", "notes", *_NUMBERS, *(f"{gate}_{part}" for gate in GATES for part in _PARTS)]
@@ -43,7 +42,7 @@ def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
         "gates": gates.plain(),
         "jobs": [each.plain() for each in outcome.jobs],
     }
-    with folder.write(JSON_FILE) as path:
+    with result_file(outcome.folder / JSON_FILE) as path:
         path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
 from retalkit.batch.outcome import BatchOutcome, JobOutcome
+from retalkit.batch.result_file import result_file
 from retalkit.batch.tables import write_tables
 from retalkit.config import RunConfig
 from retalkit.cues.faults import Faults
@@ -68,3 +70,10 @@ def test_cells_are_no_formulas(tmp_path: Path) -> None:
     with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert row["language"] == "'=1+1" and row["output"] == str(tmp_path / "a.mp4")
+
+
+def test_a_full_disk_names_the_result(tmp_path: Path) -> None:
+    message = r"summary\.csv: cannot write the file: No space left"
+    with pytest.raises(OutputError, match=message), result_file(tmp_path / "summary.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
