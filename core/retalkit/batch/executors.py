@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from retalkit.batch.executor import Executor
@@ -9,6 +10,8 @@ from retalkit.batch.local import LocalExecutor
 from retalkit.errors import BatchError
 
 NAMES: Final = ("local", "ray")
+_WORKERS_PER_CORE: Final = 16
+"""Maximum number of local workers per CPU core. Each worker loads its own networks."""
 
 
 def check_executor(name: str, address: str | None) -> None:
@@ -36,6 +39,10 @@ def open_executor(
     """
     check_executor(name, address)
     if name == "local":
+        cores = os.cpu_count() or 1
+        if workers is not None and workers > _WORKERS_PER_CORE * cores:
+            text = f"--jobs {workers}: this machine has {cores} CPU cores; pass at most {_WORKERS_PER_CORE * cores}"
+            raise BatchError(text, code="too-many-workers")
         return LocalExecutor(workers or 1)
     from retalkit.batch.ray import RayExecutor
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from retalkit.batch.executor import Report, Task, TaskResult, WorkerDiedError, death_message
+from retalkit.errors import BatchError
 
 _END_SECONDS: Final = 5.0
 """Time in seconds that an idle worker has to end before it is terminated."""
@@ -47,7 +48,10 @@ class LocalExecutor:
         return self._workers
 
     def submit(self, task: Task, report: Report | None = None) -> Future[TaskResult]:
-        return self._threads.submit(self._run, task, report)
+        try:
+            return self._threads.submit(self._run, task, report)
+        except RuntimeError as error:
+            raise self._start_error(error) from error
 
     def cancel(self) -> None:
         with self._lock:
@@ -101,9 +105,17 @@ class LocalExecutor:
         with self._lock:
             if self._closed:
                 raise WorkerDiedError("the executor is closed")
-            process = _Process(start_context(), max(1, (os.cpu_count() or 1) // self._workers))
+            try:
+                process = _Process(start_context(), max(1, (os.cpu_count() or 1) // self._workers))
+            except OSError as error:
+                raise self._start_error(error) from error
             self._started.add(process)
         return process
+
+    def _start_error(self, error: Exception) -> BatchError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        text = f"cannot start worker {len(self._started) + 1} of {self._workers}: {reason}"
+        return BatchError(f"{text}; run fewer workers with --jobs", code="worker-start")
 
     def _discard(self, process: _Process) -> None:
         process.end()

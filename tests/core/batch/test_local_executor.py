@@ -13,12 +13,14 @@ from threading import Event
 from typing import Any
 
 import pytest
+from retalkit.batch import local
 from retalkit.batch.engine import WORKER_DIED, run_nodes
 from retalkit.batch.executor import Task, TaskResult, WorkerDiedError
+from retalkit.batch.executors import open_executor
 from retalkit.batch.local import LocalExecutor
 from retalkit.batch.schedule import Node
 from retalkit.batch.worker import TaskContext
-from retalkit.errors import InputError, RunCancelledError
+from retalkit.errors import BatchError, InputError, RunCancelledError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -127,6 +129,8 @@ def test_cancelled_tasks_stop_between_batches(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from tests.core.batch.test_local_executor import task
+from retalkit.batch import local
+from retalkit.batch.executors import open_executor
 from retalkit.batch.local import LocalExecutor
 
 if __name__ == "__main__":
@@ -166,3 +170,15 @@ def test_closed_executor_ends_running_tasks(tmp_path: Path) -> None:
             time.sleep(0.02)
     with pytest.raises(WorkerDiedError):
         future.result()
+
+
+def test_processes_that_cannot_start_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(local, "_Process", fail)
+    with LocalExecutor(3) as executor, pytest.raises(BatchError, match=r"worker 1 of 3: Resource.*--jobs") as info:
+        executor.submit(Task(function="a:b", payload={})).result()
+    assert info.value.code == "worker-start"
+    with pytest.raises(BatchError, match="--jobs 100000"):
+        open_executor("local", 100000)
