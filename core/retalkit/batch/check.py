@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Final
+from unicodedata import normalize
 
 from retalkit._version import __version__
 from retalkit.batch.jobs import Job
@@ -272,7 +273,7 @@ def _named(job: Job, key: str, call: Callable[[], Any]) -> Any:
 
 def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
     """Check that outputs differ from each other and from all inputs, and that their directories can be written."""
-    first: dict[Path, Job] = {}
+    first: dict[str, tuple[Path, Job]] = {}
     inputs = {_resolve(path): each.job for each in checked for path in (*each.inputs, each.job.reference) if path}
     folders: dict[Path, str] = {}
     for each in checked:
@@ -281,13 +282,17 @@ def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
             text = f"{job.origin}: output: {job.output}: the symbolic link refers to itself; remove the link"
             faults.add(OutputError(text, code="unwritable-output"))
             continue
-        if resolved in first:
-            other = first[resolved]
+        folded = _folded(resolved)
+        if folded in first:
+            path, other = first[folded]
             where = f"{other.origin} ({other.video.name}{f', {other.language}' if other.language else ''})"
             text = f"{job.origin}: output: {job.output} is also the output of {where}; add a placeholder to the path"
+            if path != resolved:
+                cause = "differs only in case or Unicode normalisation from the output of"
+                text = f"{job.origin}: output: {job.output} {cause} {where}; choose a different name"
             faults.add(BatchError(text, code="duplicate-output"))
             continue
-        first[resolved] = job
+        first[folded] = resolved, job
         if resolved in inputs:
             text = f"{job.origin}: output: {job.output} is also an input of {inputs[resolved].origin}"
             faults.add(OutputError(text, code="output-is-input"))
@@ -297,6 +302,15 @@ def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
         if folders[folder]:
             text = f"{job.origin}: output: {job.output}: {folders[folder]}; choose a different directory"
             faults.add(OutputError(text, code="unwritable-output"))
+
+
+def _folded(path: Path) -> str:
+    """Return a text that is equal for all paths that are the same file on a file system without case or normalisation.
+
+    Such file systems are the defaults of macOS and Windows, which may also mount the directory.
+    """
+    text = str(path)
+    return text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
 
 
 def _resolve(path: Path) -> Path:

@@ -89,3 +89,18 @@ def test_shared_steps_are_separate_tasks(
     assert [len(node.after) for node in jobs] == [2, 2, 2, 0]
     assert jobs[3].cost > jobs[0].cost, "the fourth job includes its analysis and speech"
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "names", [("A.mp4", "a.mp4"), ("caf\u00e9.mp4", "cafe\u0301.mp4"), ("STRASSE.mp4", "straße.mp4")]
+)
+def test_outputs_that_some_file_systems_do_not_distinguish(
+    names: tuple[str, str], registry: Registry, tmp_path: Path
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"video": "/a.mp4", "speech": "/a.wav", "output": str(tmp_path / name)} for name in names
+    ]
+    faults = Faults()
+    identify_jobs(jobs_of(rows, registry), registry, faults)
+    assert [error.code for error in faults.errors] == ["duplicate-output"]
+    assert "differs only in case" in str(faults.errors[0])
