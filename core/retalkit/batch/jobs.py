@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,59 +82,119 @@ class Job:
 
 
 def build_jobs(rows: Sequence[Row], common: Common, registry: Registry, faults: Faults) -> list[Job]:
-    """Return the jobs of all rows. Faulty rows are left out and added to ``faults``."""
+    """Return the jobs of all rows. Faulty rows are left out and added to ``faults``.
+
+    Files that are outputs of the list are not matches of its globs. Otherwise, a second call would dub the outputs of
+    the first call if the videos and the outputs are in one directory.
+    """
     configs = _Configs(common, registry)
     jobs: list[Job] = []
+    errors: list[tuple[Row, Path | None, RetalkitError]] = []
+    matched: set[tuple[str, Path]] = set()
     for row in rows:
+        video: Path | None = None
         try:
-            jobs += _jobs(row, common, configs)
+            for video in _videos(row, common, matched):
+                try:
+                    jobs += _jobs(row, video, common, configs, matched)
+                except RetalkitError as error:
+                    errors.append((row, video, error))
         except RetalkitError as error:
+            errors.append((row, None, error))
+    own = _own_outputs(jobs, {path for _, path in matched})
+    faulty: set[int] = set()
+    for row, video, error in errors:
+        # The videos of a glob usually have the same fault.
+        is_own = video in own and (row.origin, video) in matched
+        if not is_own and id(row) not in faulty:
+            faulty.add(id(row))
             faults.add(error)
-    return jobs
+    if not own:
+        return jobs
+    kept = [
+        job
+        for job in jobs
+        if not any(path in own and (job.origin, path) in matched for path in (job.video, job.speech))
+    ]
+    for origin in dict.fromkeys(job.origin for job in jobs).keys() - {job.origin for job in kept}:
+        text = f"{origin}: the globs match only outputs of this list; choose a different glob or output"
+        faults.add(BatchError(text, code="no-match"))
+    return kept
 
 
-def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
+def _own_outputs(jobs: Sequence[Job], matched: set[Path]) -> set[Path]:
+    """Return the paths in ``matched`` that are outputs of the jobs.
+
+    A path that is the output of a job is not an own output if the job reads the path, or if the job's inputs are own
+    outputs themselves.
+    """
+    if not matched:
+        return set()
+    makers: defaultdict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        makers[os.path.realpath(job.output)].append(job)
+    found: dict[Path, bool] = {}
+
+    def is_own(path: Path | None) -> bool:
+        if path is None or path not in matched:
+            return False
+        if path not in found:
+            found[path] = False  # ends the recursion if outputs and inputs form a cycle
+            found[path] = any(
+                path not in (job.video, job.speech) and not is_own(job.video) and not is_own(job.speech)
+                for job in makers.get(os.path.realpath(path), ())
+            )
+        return found[path]
+
+    return {path for path in matched if is_own(path)}
+
+
+def _videos(row: Row, common: Common, matched: set[tuple[str, Path]]) -> Iterator[Path]:
+    """Yield the videos of a row. Videos that match a glob are added to ``matched`` (see ``_files``)."""
     values, origin = row.values, row.origin
     for key in ("video", "output"):
         if not values.get(key):
             raise BatchError(f"{origin}: missing '{key}'; add it to the row or to the defaults", code="missing-option")
     if not values.get("speech") and not values.get("cues"):
         raise BatchError(f"{origin}: the job has no speech; add 'speech' or 'cues'", code="missing-speech")
-    preset = _text(row, "preset")
-    for video in _files(_text(row, "video") or "", common.folder, origin, "video"):
-        about_video = {**path_values("video", video), "preset": preset or common.preset or ""}
-        for language, speech_text, cues_text in _languages(row):
-            about = {**about_video, "language": language}
-            cues = None
-            if cues_text is not None:
-                cues = _located(fill(cues_text, about, origin, "cues"), common.folder, origin, "cues")
-                about |= path_values("cues", cues)
-            speeches: list[Path | None] = [None]
-            if speech_text is not None:
-                speeches = [*_files(speech_text, common.folder, origin, "speech", about)]
-            for speech in speeches:
-                named = about | ({} if speech is None else path_values("speech", speech))
-                files = {
-                    key: _located(fill(text, named, origin, key), common.folder, origin, key)
-                    for key in ("output", "config", "reference", "transcript")
-                    if (text := _text(row, key)) is not None
-                }
-                transcript = files.get("transcript")
-                for path in (video, cues, speech, *files.values()):
-                    if path is not None:
-                        check_encoding(path)
-                yield Job(
-                    output=files["output"],
-                    video=video,
-                    speech=speech,
-                    cues=cues,
-                    language=language,
-                    config=configs.load(row, files.get("config"), preset, transcript, language),
-                    reference=files.get("reference"),
-                    transcript=transcript,
-                    settings=_settings(row),
-                    origin=origin,
-                )
+    yield from _files(_text(row, "video") or "", common.folder, origin, "video", matched)
+
+
+def _jobs(row: Row, video: Path, common: Common, configs: _Configs, matched: set[tuple[str, Path]]) -> Iterator[Job]:
+    origin, preset = row.origin, _text(row, "preset")
+    about_video = {**path_values("video", video), "preset": preset or common.preset or ""}
+    for language, speech_text, cues_text in _languages(row):
+        about = {**about_video, "language": language}
+        cues = None
+        if cues_text is not None:
+            cues = _located(fill(cues_text, about, origin, "cues"), common.folder, origin, "cues")
+            about |= path_values("cues", cues)
+        speeches: list[Path | None] = [None]
+        if speech_text is not None:
+            speeches = [*_files(speech_text, common.folder, origin, "speech", matched, about)]
+        for speech in speeches:
+            named = about | ({} if speech is None else path_values("speech", speech))
+            files = {
+                key: _located(fill(text, named, origin, key), common.folder, origin, key)
+                for key in ("output", "config", "reference", "transcript")
+                if (text := _text(row, key)) is not None
+            }
+            transcript = files.get("transcript")
+            for path in (video, cues, speech, *files.values()):
+                if path is not None:
+                    check_encoding(path)
+            yield Job(
+                output=files["output"],
+                video=video,
+                speech=speech,
+                cues=cues,
+                language=language,
+                config=configs.load(row, files.get("config"), preset, transcript, language),
+                reference=files.get("reference"),
+                transcript=transcript,
+                settings=_settings(row),
+                origin=origin,
+            )
 
 
 def _languages(row: Row) -> Iterator[tuple[str, str | None, str | None]]:
@@ -217,12 +279,18 @@ def _located(text: str, folder: Path, origin: str, key: str) -> Path:
 
 
 def _files(
-    template: str, folder: Path, origin: str, key: str, values: Mapping[str, str] | None = None
+    template: str,
+    folder: Path,
+    origin: str,
+    key: str,
+    matched: set[tuple[str, Path]],
+    values: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
     """Yield the files that match a glob in order of name, or the path itself if it contains no glob.
 
-    ``values``: placeholders of the template, or None if the text contains none. Only the template can contain globs,
-    not the values and not the name of ``folder``. As in a shell, ``*`` matches no hidden files.
+    ``matched``: set to which the origin and the path of each file that matches a glob are added. ``values``:
+    placeholders of the template, or None if the text contains none. Only the template can contain globs, not the values
+    and not the name of ``folder``. As in a shell, ``*`` matches no hidden files.
     """
 
     def filled(change: Callable[[str], str]) -> Path:
@@ -246,6 +314,7 @@ def _files(
     files = [each for each in found if not each.name.startswith(".") or path.name.startswith(".")]
     if not files:
         raise BatchError(f"{origin}: {key}: no file matches '{path}'", code="no-match")
+    matched.update((origin, each) for each in files)
     yield from files
 
 
@@ -288,9 +357,10 @@ class _Configs:
     ) -> RunConfig:
         overrides: list[Override] = [*self._common.overrides]
         overrides += [(name, value, row.origin) for name, value in changes.items()]
-        config = load(self._registry, file=file, preset=preset, overrides=overrides)
+        folders = {row.origin: self._common.folder}
+        config = load(self._registry, file=file, preset=preset, overrides=overrides, folders=folders)
         if transcript is None:
             return config
         options = {"transcript": str(transcript)} | ({"language": language} if language else {})
         overrides += transcript_overrides(config, self._registry, options)
-        return load(self._registry, file=file, preset=preset, overrides=overrides)
+        return load(self._registry, file=file, preset=preset, overrides=overrides, folders=folders)

@@ -6,7 +6,7 @@ replaces the preset's stage and all its options. An override changes a single va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,8 @@ from retalkit.config.former_keys import check_former_keys
 from retalkit.config.layers import Layers
 from retalkit.config.messages import describe, error_code
 from retalkit.config.output import OutputConfig, SoundConfig, expand_sound
+from retalkit.config.relative_paths import locate
+from retalkit.config.yaml_io import KeyPath
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import Choice, DriverChoice, StageConfig
@@ -198,12 +200,16 @@ def load(
     file: Path | None = None,
     preset: str | None = None,
     overrides: Sequence[str | tuple[str, Any, str]] = (),
+    folders: Mapping[str, Path] | None = None,
 ) -> RunConfig:
     """Return the configuration merged from a preset, a run file and overrides, and validated with each stage's options.
 
     ``preset`` takes precedence over the preset in the run file. An override is either ``KEY=VALUE`` with a YAML value,
     or a tuple (key path, value, source for error messages). If a stage that only the preset specifies is not installed,
     no error is raised here, because the planner reports all missing stages together.
+
+    ``folders``: mapping from the source of an override to the directory to which relative paths in the override refer
+    (default: the working directory).
 
     Raises ConfigError with the file, line and key path if the configuration is invalid, and PluginError if a stage name
     is ambiguous.
@@ -226,7 +232,24 @@ def load(
         _check_stage(kind, place, choice, registry, layers)
     for number, choice in enumerate(config.finishers):
         _check_finisher(number, choice, registry, layers)
+    if folders and locate(layers, _models(config, registry), folders):
+        return RunConfig.model_validate(layers.data)
     return config
+
+
+def _models(config: RunConfig, registry: Registry) -> Iterator[tuple[KeyPath, BaseModel]]:
+    """Yield the validated configuration and the validated options of each stage, driver and finisher."""
+    yield (), config
+    for kind, place, choice in config.choices:
+        parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
+        if len(registry.candidates(kind, choice.use)) != 1:
+            continue
+        options = read_options(registry.find(kind, choice.use), choice)
+        yield parts, options
+        for name, driver in options.drivers().items():
+            yield (*parts, name), read_options(registry.driver(driver.use), driver)
+    for number, choice in enumerate(config.finishers):
+        yield ("finishers", number), read_options(registry.finisher(choice.use), choice)
 
 
 def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice) -> StageConfig:

@@ -217,3 +217,42 @@ def test_only_the_template_contains_globs(media: Path, registry: Registry, tmp_p
     text = "jobs: [{video: '*.mp4', speech: '{video.stem}_*.wav', output: '{speech.stem}.mp4'}]"
     (job,) = jobs_of(text, folder, registry)
     assert (job.video.name, job.output.name) == ("x[1].mp4", "x[1]_de.mp4")
+
+
+def test_paths_in_settings_are_relative_to_the_list(media: Path, registry: Registry, tmp_path: Path) -> None:
+    shutil.copy(media / "anna_de.wav", tmp_path / "x.wav")
+    row, signed = f"video: {media}/clips/anna.mp4, speech: x.wav", "certificate: c.pem, key: k.pem"
+    text = f"""
+defaults: {{set: {{label: {{text: A, font: a.ttf}}}}}}
+jobs:
+  - {{{row}, output: 1.mp4, set: {{sound: x.wav}}}}
+  - {{{row}, output: 2.mp4, set: {{sound: {{files: [{{file: x.wav}}, {{file: /y.wav}}]}}, provenance: {{{signed}}}}}}}
+"""
+    one, other = jobs_of(text, tmp_path, registry)
+    assert one.config.sound.mix == tmp_path / "x.wav" and one.settings.endswith("sound=x.wav")
+    assert one.config.label is not None and one.config.label.font == tmp_path / "a.ttf"
+    assert [each.file for each in other.config.sound.files] == [tmp_path / "x.wav", Path("/y.wav")]
+    assert other.config.provenance.key == tmp_path / "k.pem"
+    text = f"video,speech,output,set.sound\n{media}/clips/anna.mp4,x.wav,3.mp4,x.wav\n"
+    assert jobs_of(text, tmp_path, registry, "jobs.csv")[0].config.sound.mix == tmp_path / "x.wav"
+
+
+def test_globs_do_not_match_outputs_of_the_list(registry: Registry, tmp_path: Path) -> None:
+    text = """
+jobs:
+  - {video: "*.mp4", speech: {de: a.wav, fr: a.wav}, output: "{video.stem}_{language}.mp4"}
+"""
+    (tmp_path / "a.mp4").touch()
+    first = [job.output.name for job in jobs_of(text, tmp_path, registry)]
+    for name in (*first, "a_de_fr.mp4", "b_it.mp4"):
+        (tmp_path / name).touch()
+    # a_de_fr.mp4 is no output of a.mp4, and is therefore an input.
+    outputs = [job.output.name for job in jobs_of(text, tmp_path, registry)]
+    assert outputs[:2] == first == ["a_de.mp4", "a_fr.mp4"]
+    assert outputs[2:] == ["a_de_fr_de.mp4", "a_de_fr_fr.mp4", "b_it_de.mp4", "b_it_fr.mp4"]
+    # A video that the list names is an input, although it is also an output.
+    named = text + "  - {video: a_de.mp4, speech: a.wav, output: c.mp4}\n"
+    assert "c.mp4" in [job.output.name for job in jobs_of(named, tmp_path, registry)]
+    # A file that would be its own output is not left out.
+    itself = jobs_of('jobs: [{video: "a.mp*", speech: a.wav, output: "{video.name}"}]', tmp_path, registry)
+    assert [job.video for job in itself] == [job.output for job in itself]
