@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,8 +33,9 @@ _KEPT_SECONDS: Final = 30 * 24 * 3600.0
 """Retention time in seconds. When a model is stored, converted models of this network that have not been read within
 the retention time are deleted.
 """
-_CHECKSUM: Final = "model.sha256"
+_CHECKSUM: Final = "model.crc32"
 """Name of the file in a model's directory that contains the checksum of the model."""
+_BLOCK: Final = 1 << 20
 _PARTIAL: Final = ".partial-"
 """Name prefix of the directories of models that are being written. A killed process may leave such a directory."""
 _LONGEST_CONVERSION: Final = 600.0
@@ -135,12 +137,15 @@ def _stored(core: openvino.Core, entry: Path) -> openvino.Model | None:
 
 
 def _checksum(entry: Path) -> str:
-    """Return a hash of the model's files. OpenVINO does not detect changed weights."""
-    digest = hashlib.sha256()
+    """Return a checksum of the model's files. OpenVINO does not detect changed weights. CRC-32 is sufficient for
+    accidental damage and twice as fast as SHA-256.
+    """
+    value = 0
     for name in ("model.xml", "model.bin"):
         with (entry / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            while block := file.read(_BLOCK):
+                value = zlib.crc32(block, value)
+    return f"{value:08x}"
 
 
 @contextmanager
