@@ -13,7 +13,7 @@ from PIL import Image
 
 from retalkit.media.colour import BT709
 from retalkit.media.frame_index import FrameIndex, rate_warnings
-from retalkit.media.image_files import open_image, unreadable_image, upright_rgb
+from retalkit.media.image_files import PILLOW_ERRORS, open_image, unreadable_image, upright_rgb
 from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.yuv_frames import Orientation, frame_from_rgb, frame_from_rgb16
 
@@ -105,6 +105,6 @@ def _decode(path: Path, image: Image.Image, position: int) -> tuple[NDArray[np.u
     try:
         image.seek(position)
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except PILLOW_ERRORS as error:
         raise unreadable_image(path) from error
     return upright_rgb(path, image)

@@ -32,8 +32,17 @@ LARGEST_PHOTO: Final = 7680 * 4320
 _LONGEST_SIDE: Final = 16384
 _ORIENTATION = 0x0112
 """EXIF tag of the orientation."""
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError)
-"""Errors that Pillow raises for damaged files. The decoder of AVIF images raises RuntimeError."""
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    ArithmeticError,
+    Image.DecompressionBombError,
+)
+"""Errors that Pillow raises for damaged files. The AVIF decoder raises RuntimeError, and divides by the stored time
+base."""
 
 
 def file_kind(path: Path) -> FileKind:
@@ -83,7 +92,7 @@ def open_image(path: Path) -> Image.Image:
         raise unreadable_image(path) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
-    except _ERRORS as error:
+    except PILLOW_ERRORS as error:
         raise unreadable_image(path) from error
 
 
@@ -129,7 +138,7 @@ def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
             notes += [f"{path.name}: only the first of {pages} images is used"] if pages > 1 else []
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
-    except _ERRORS:
+    except PILLOW_ERRORS:
         # OpenCV may support a format that Pillow does not support.
         pass
     try:
@@ -157,7 +166,7 @@ def upright_rgb(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], list
             layered = np.asarray(upright.convert("RGBA"))
             return _composited(path, layered[..., :3], layered[..., 3])
         return np.ascontiguousarray(np.asarray(upright.convert("RGB"), dtype=np.uint8)), []
-    except _ERRORS as error:
+    except PILLOW_ERRORS as error:
         raise unreadable_image(path) from error
 
 
@@ -195,7 +204,7 @@ def _frame_count(path: Path) -> int:
     try:
         with open_image(path) as image:
             return int(getattr(image, "n_frames", 1))
-    except (InputError, *_ERRORS):
+    except (InputError, *PILLOW_ERRORS):
         return 1
 
 
@@ -205,7 +214,7 @@ def _orientation(path: Path) -> int:
         with Image.open(path) as image:
             # The TIFF library rotates the image.
             value = 1 if image.format == "TIFF" else int(image.getexif().get(_ORIENTATION, 1))
-    except (*_ERRORS, TypeError):
+    except (*PILLOW_ERRORS, TypeError):
         return 1
     return value if 1 <= value <= 8 else 1
 
@@ -225,7 +234,7 @@ def _has_alpha(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return bool(image.has_transparency_data)
-    except _ERRORS:
+    except PILLOW_ERRORS:
         return False
 
 

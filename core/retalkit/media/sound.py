@@ -23,6 +23,8 @@ from retalkit.stages import SPEECH_RATE
 
 SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
+_PACKED = "flt"
+"""FFmpeg sample format with interleaved channels. PyAV reads at most eight channels from formats with planes."""
 _RATES = (1000, 1_000_000)
 """Lowest and highest supported sample rates in Hz. Resampling damaged files with other rates exhausts the memory."""
 _GAP = 0.02
@@ -326,7 +328,7 @@ def _native_blocks(
             current = (frame.format.name, frame.layout.name, frame.sample_rate)
             layout = layout or frame.layout
             if current != shape:
-                converter, shape = AudioResampler(format="fltp", layout=layout, rate=rate), current
+                converter, shape = AudioResampler(format=_PACKED, layout=layout, rate=rate), current
             if frame.time is not None:
                 ahead = round((frame.time - origin) * rate) - position
                 # The start is exact. Later timestamps can be rounded, for example to 1 ms in mkv files.
@@ -335,7 +337,7 @@ def _native_blocks(
                     position += ahead
             assert converter is not None
             for converted in converter.resample(frame):
-                block = np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
+                block = _samples(converted)
                 position += len(block)
                 # The comparison is also False for values that are not numbers.
                 valid = np.abs(block) <= _LARGEST
@@ -464,6 +466,11 @@ def _downmix(block: NDArray[np.float32], names: list[str]) -> NDArray[np.float32
     return np.ascontiguousarray(block @ (gains / gains.sum(axis=0)))
 
 
+def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """Return the samples of a frame in the format ``_PACKED``, float32 [N, channels]."""
+    return np.array(frame.to_ndarray(), dtype=np.float32).reshape(-1, frame.layout.nb_channels)
+
+
 def resample(
     blocks: Iterator[NDArray[np.float32]], rate: int, target: int, layout: str
 ) -> Iterator[NDArray[np.float32]]:
@@ -472,13 +479,13 @@ def resample(
     position = 0
     for block in blocks:
         if resampler is None:
-            resampler = AudioResampler(format="fltp", layout=layout, rate=target)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=layout)
+            resampler = AudioResampler(format=_PACKED, layout=layout, rate=target)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block).reshape(1, -1), format=_PACKED, layout=layout)
         frame.sample_rate = rate
         frame.pts = position
         position += len(block)
         for converted in resampler.resample(frame):
-            yield np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
+            yield _samples(converted)
     if resampler is not None:
         for converted in resampler.resample(None):
-            yield np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
+            yield _samples(converted)

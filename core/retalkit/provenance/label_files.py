@@ -42,12 +42,14 @@ def font_file(font: Path | None) -> Path:
 
 def read_icon(path: Path, height: int) -> Image:
     """Return the icon with transparency, resized to ``height`` pixels. Raises ConfigError if it is not an image."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    from retalkit.media.image_files import PILLOW_ERRORS
 
     try:
         with Image.open(path) as opened:
             icon: Any = opened.convert("RGBA")
-    except (OSError, UnidentifiedImageError) as error:
+    except PILLOW_ERRORS as error:
         raise ConfigError(f"icon: {path} is not an image", code="invalid-label") from error
     width = max(round(icon.width * height / icon.height), 1)
     return icon.resize((width, max(height, 1)), Image.Resampling.LANCZOS)

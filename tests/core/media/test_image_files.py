@@ -153,12 +153,14 @@ def test_image_reader_is_found_in_every_locale(tmp_path: Path) -> None:
     assert file_kind(path) == "photo"
 
 
-def test_damaged_avif_files_are_rejected_with_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", [1, 2])
+def test_damaged_avif_files_are_rejected_with_one_line(tmp_path: Path, frames: int) -> None:
     path = tmp_path / "damaged.avif"
-    Image.fromarray(frame_image(4)).save(path, quality=50)
+    first, *others = (Image.fromarray(frame_image(number)).resize((48, 32)) for number in range(frames))
+    first.save(path, quality=50, save_all=frames > 1, append_images=others, duration=40)
     content = path.read_bytes()
     rejected: set[str] = set()
-    for place in range(16, content.index(b"mdat")):
+    for place in range(16, content.index(b"mdat"), frames):
         path.write_bytes(content[:place] + b"\0" + content[place + 1 :])
         try:
             open_source(path)

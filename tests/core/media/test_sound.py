@@ -160,6 +160,17 @@ def test_truncated_file_is_read_to_the_truncation(tmp_path: Path) -> None:
     assert open_sound(path).duration == pytest.approx(1.25, abs=0.01)
 
 
+def test_more_than_eight_channels_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "many.wav"
+    samples = (np.sin(np.arange(8000) / 5)[:, None] * 20000 * (np.arange(12) % 3 == 0)).astype(np.int16)
+    wavfile.write(path, 16000, samples)
+    sound = open_sound(path)
+    read = np.concatenate(list(sound.native_chunks(16000)))
+    assert np.array_equal(np.rint(read * 32768), samples)
+    half = np.concatenate(list(sound.native_chunks(8000)))
+    assert half.shape == (4000, 12) and np.abs(half[100:-100, 1]).max() < 1e-4 < np.abs(half[:, 3]).max()
+
+
 @pytest.mark.parametrize("rate", [40, 2_130_714_432])
 def test_impossible_sample_rates_are_rejected(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "damaged.wav"
