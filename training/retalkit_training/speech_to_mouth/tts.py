@@ -82,6 +82,16 @@ class _Event(ctypes.Structure):
     ]
 
 
+def _private_library(path: Path) -> ctypes.CDLL:
+    """Load a copy of the library whose global state no other code in the process shares.
+
+    The driver ``model`` initialises the library for transcripts. A second initialisation with other options can cause
+    a segmentation fault.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return ctypes.CDLL(shutil.copy2(path, folder))
+
+
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
@@ -91,7 +101,7 @@ class Espeak:
     def __init__(self, seed: int = 0) -> None:
         import espeakng_loader
 
-        self._library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+        self._library = _private_library(Path(espeakng_loader.get_library_path()))
         data = str(espeakng_loader.get_data_path()).encode()
         phoneme_events_in_ipa = 1 | 2
         self._rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, phoneme_events_in_ipa)
