@@ -254,7 +254,7 @@ def measured_driver_seconds(jobs: int = 200) -> float:
             began = time.perf_counter()
             for number in range(jobs):
                 output = Path(name) / f"{number}.mp4"
-                journal.start(output, "key")
+                journal.start(output, "key", [])
                 with Folder(folder / "jobs").write(f"{number}.json") as path:
                     path.write_text(json.dumps(entry, indent=1), encoding="utf-8")
                 journal.end(output, "key", "done", entry)

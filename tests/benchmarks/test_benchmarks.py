@@ -69,8 +69,8 @@ def test_encoder_presets(media: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the benchmark reads /proc of Linux")
-def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1", "--warm-up", "0"])
+def test_dub_speed(moving_head: Path, short_speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("dub_speed").main([str(moving_head), str(short_speech), "--runs", "1", "--warm-up", "0"])
     titled = tables(capsys.readouterr().out)
     (speed,) = titled["clip : speech"]
     assert 0 < float(speed["floor, s"]) < float(speed["command, s"]) and float(speed["peak, MiB"]) > 50
