@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from PIL import Image
 from retalkit.testing.fixtures.material import make_clip
 
 from tests.core.comparison.report_samples import open_browser
@@ -12,6 +14,23 @@ from tests.web.running_server import RunningServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 IMAGE = REPOSITORY / "docs" / "images" / "web_page.jpg"
+
+
+WIDTH = 720
+LARGEST_BYTES = 60_000
+
+
+def store(screenshot: bytes) -> None:
+    """Store a reduced JPEG image of at most ``LARGEST_BYTES``. ``screenshot``: PNG file."""
+    image = Image.open(BytesIO(screenshot)).convert("RGB")
+    image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.Resampling.LANCZOS)
+    for quality in range(80, 20, -5):
+        stored = BytesIO()
+        image.save(stored, "JPEG", quality=quality, optimize=True, progressive=True)
+        if stored.tell() <= LARGEST_BYTES:
+            IMAGE.write_bytes(stored.getvalue())
+            return
+    raise ValueError(f"the image of the page needs more than {LARGEST_BYTES} bytes")
 
 
 def main() -> None:
@@ -42,7 +61,7 @@ def main() -> None:
                 page.set_viewport_size({"width": 1280, "height": height})
             page.wait_for_timeout(2000)
             page.evaluate("document.activeElement.blur()")
-            page.screenshot(path=IMAGE, type="jpeg", quality=82, full_page=True)
+            store(page.screenshot(type="png", full_page=True))
         finally:
             server.stop()
 
