@@ -62,5 +62,9 @@ def test_default_stages_import_every_dependency() -> None:
                     imported |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     imported.add(node.module.partition(".")[0])
+                elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "find_spec")):
+                    imported |= {
+                        str(each.value).partition(".")[0] for each in node.args if isinstance(each, ast.Constant)
+                    }
     names = [canonicalize_name(Requirement(text).name) for text in project["dependencies"]]
     assert [name for name in names if not modules[name] & imported] == []
