@@ -146,6 +146,36 @@ def test_a_worker_outlives_a_deleted_session_and_a_job_that_ignores_its_cancella
     assert jobs[2].result == {"seconds": None, "path": "y.mp4"}
 
 
+def test_a_resumed_job_is_not_ended_by_its_earlier_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServerSettings(folder=tmp_path)
+    queue = JobQueue(settings, SessionStore(settings))
+    _, session = queue._store.create()
+    killed, runs = threading.Event(), 0
+
+    def run(worker: WorkerProcess, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            queue.cancel(session, request["job"])
+            yield {"event": "cancelled"}
+            return
+        yield {"event": "failed" if killed.wait(1) else "done", "code": "worker-ended", "message": "", "result": {}}
+
+    monkeypatch.setattr("retalkit_web.jobs._CANCEL_SECONDS", 0.4)
+    monkeypatch.setattr(WorkerProcess, "start", lambda worker: None)
+    monkeypatch.setattr(WorkerProcess, "run", run)
+    monkeypatch.setattr(WorkerProcess, "kill", lambda worker, job: killed.set())
+    queue.start()
+    job = queue.add(session, "render", variant(1))
+    wait_until(lambda: job.status == "cancelled", 20)
+    queue.resume(session, job.id)
+    wait_until(lambda: job.status in ("done", "failed"), 20)
+    queue.stop()
+    assert (job.status, runs) == ("done", 2)
+
+
 def test_sessions_with_unfinished_jobs_are_not_deleted(tmp_path: Path) -> None:
     settings = ServerSettings(folder=tmp_path, keep_hours=-1.0)
     store = SessionStore(settings)

@@ -82,6 +82,8 @@ class JobQueue:
         self._order: list[str] = []
         self._running: dict[str, WorkerProcess] = {}
         self._cancelled: set[str] = set()
+        self._timers: dict[str, threading.Timer] = {}
+        """Timers that end the worker of a cancelled job."""
         self._stopped = False
         self._workers = [WorkerProcess("interactive", settings.plugins)]
         self._workers += [WorkerProcess(f"render{number}", settings.plugins) for number in range(settings.jobs)]
@@ -174,7 +176,7 @@ class JobQueue:
             elif job.status == "running":
                 worker = self._running.get(id)
                 if worker is not None and id not in self._cancelled:
-                    timer = threading.Timer(_CANCEL_SECONDS, worker.kill, (id,))
+                    timer = self._timers[id] = threading.Timer(_CANCEL_SECONDS, worker.kill, (id,))
                     timer.daemon = True
                     timer.start()
                 self._cancelled.add(id)
@@ -282,6 +284,9 @@ class JobQueue:
                 if self._running.get(job.id) is worker:
                     del self._running[job.id]
                 self._cancelled.discard(job.id)
+                # The timer must not end the worker if the job is resumed.
+                if (timer := self._timers.pop(job.id, None)) is not None:
+                    timer.cancel()
                 if not session.folder.is_dir():
                     self._jobs.pop(job.id, None)
             self._store_job(session, job)
