@@ -32,6 +32,7 @@ LARGEST_PHOTO: Final = 7680 * 4320
 _LONGEST_SIDE: Final = 16384
 _ORIENTATION = 0x0112
 """EXIF tag of the orientation."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 PILLOW_ERRORS = (
     OSError,
     SyntaxError,
@@ -61,7 +62,7 @@ def file_kind(path: Path) -> FileKind:
         return "video"
     if start[:3] == b"\xff\xd8\xff":
         return "video" if is_jpeg_stream(path) else "photo"
-    if start[:8] == b"\x89PNG\r\n\x1a\n" or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+    if start[:8] == _PNG or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
         if start[:1] == b"\x89" and is_png_stream(path):
             return "video"
         return "animation" if _frame_count(path) > 1 else "photo"
@@ -131,6 +132,10 @@ def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
         image = open_image(path)
         with image:
             return upright_rgb(path, image)
+    if _is_animated_png(path):
+        # OpenCV's decoder crashes for some damaged files.
+        with open_image(path) as image:
+            return upright_rgb(path, image)
     notes: list[str] = []
     try:
         with Image.open(path) as image:
@@ -153,6 +158,12 @@ def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
         decoded, more = _without_alpha(path, decoded)
         notes += more
     return np.ascontiguousarray(_rotated(decoded, _orientation(path)), dtype=np.uint8), notes
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Return whether a file contains a PNG image with chunks of an animation, even if the animation is damaged."""
+    content = path.read_bytes()
+    return content.startswith(_PNG) and any(name in content for name in (b"acTL", b"fcTL", b"fdAT"))
 
 
 def upright_rgb(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:

@@ -167,3 +167,17 @@ def test_damaged_avif_files_are_rejected_with_one_line(tmp_path: Path, frames: i
         except InputError as error:
             rejected.add(error.code)
     assert "unreadable-image" in rejected
+
+
+def test_damaged_animated_png_is_not_decoded_by_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "damaged.png"
+    frames = [Image.fromarray(frame_image(number)) for number in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    content = path.read_bytes()
+    place = content.index(b"acTL")
+    # A file without a valid animation is a photo. OpenCV's decoder crashes for some of these files.
+    path.write_bytes(content[: place - 4] + content[place + 16 :])
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("decoded by OpenCV"))
+    assert file_kind(path) == "photo"
+    image, _ = read_photo(path)
+    assert image.shape == frame_image(0).shape
