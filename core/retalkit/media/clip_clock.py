@@ -22,7 +22,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from retalkit.media.containers import has_pictures, open_media, video_stream
+from retalkit.media.containers import demux, has_pictures, open_media, video_stream
 
 _LONGEST_GAP = 10.0
 """Gap in seconds of all streams that is attributed to the clock. FFmpeg uses the same limit for transport streams."""
@@ -144,7 +144,7 @@ def _starts(container: InputContainer, path: Path) -> dict[int, Fraction]:
         picture.thread_type = "AUTO"
         streams[picture.index] = picture
     starts: dict[int, Fraction] = {}
-    packets = container.demux(list(streams.values())) if streams else iter(())
+    packets = demux(container, list(streams.values())) if streams else iter(())
     for _ in range(_MOST_PACKETS):
         if len(starts) == len(streams):
             break
@@ -168,7 +168,7 @@ def _packets(container: InputContainer, streams: list[Any], streamed: bool) -> N
     True, otherwise presentation times."""
     rows: list[tuple[float, float, float, float]] = []
     bases = {stream.index: float(stream.time_base or 0) for stream in streams}
-    packets = container.demux(streams)
+    packets = demux(container, streams)
     while True:
         try:
             packet = next(packets)

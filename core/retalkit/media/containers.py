@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 _IMAGE_FORMATS = {"image2", "gif", "apng", "webp"}
 _PLAYLIST_FORMATS = {"hls", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap", "vobsub", "webm_dash_manifest"}
 """Rejected demuxers, which read files or addresses that the file names."""
+_MOST_UNDECLARED = 10_000
+"""Maximum number of packets of undeclared streams that are skipped in one file."""
 
 
 def check_file(path: Path) -> None:
@@ -158,3 +161,17 @@ def _looks_like_playlist(path: Path) -> bool:
 def _looks_like_mp4(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(8)[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+
+
+def demux(container: InputContainer, streams: Any) -> Iterator[av.Packet[Any]]:
+    """Yield the packets of one stream or of a list of streams.
+
+    Damaged files can contain packets of streams that they have not declared. PyAV stops at these packets with an
+    IndexError, so that reading continues after them.
+    """
+    for _ in range(_MOST_UNDECLARED):
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:
+            continue

@@ -19,7 +19,7 @@ from retalkit.errors import InputError
 from retalkit.media.clean_aperture import clean_aperture
 from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.colour import Colour, colour_of
-from retalkit.media.containers import open_media, reason, video_stream
+from retalkit.media.containers import demux, open_media, reason, video_stream
 from retalkit.media.hdr import HdrMetadata, hdr_metadata_of
 from retalkit.media.matroska_crop import matroska_crop
 from retalkit.media.pixel_format import YUV420P, PixelFormat, format_like
@@ -75,7 +75,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.
 
     In a truncated file, reading stops after the last complete packet.
     """
-    packets = container.demux(stream)
+    packets = demux(container, stream)
     while True:
         try:
             packet = next(packets)

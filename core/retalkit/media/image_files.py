@@ -40,6 +40,7 @@ PILLOW_ERRORS = (
     EOFError,
     RuntimeError,
     ArithmeticError,
+    MemoryError,
     Image.DecompressionBombError,
 )
 """Errors that Pillow raises for damaged files. The AVIF decoder raises RuntimeError, and divides by the stored time

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.clip_clock import ClipClock, read_clock
-from retalkit.media.containers import has_decoder, open_media, reason
+from retalkit.media.containers import demux, has_decoder, open_media, reason
 from retalkit.media.image_files import file_kind
 from retalkit.stages import SPEECH_RATE
 
@@ -288,7 +288,7 @@ def _decode_frames(
 
     Damaged packets are skipped, and decoding stops where a truncated file ends.
     """
-    packets = clock.continuous(iter(container.demux(stream)), stream)
+    packets = clock.continuous(demux(container, stream), stream)
     failure: FFmpegError | None = None
     any_decoded = False
     while True:
