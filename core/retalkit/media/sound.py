@@ -27,6 +27,8 @@ _PACKED = "flt"
 """FFmpeg sample format with interleaved channels. PyAV reads at most eight channels from formats with planes."""
 _RATES = (1000, 1_000_000)
 """Lowest and highest supported sample rates in Hz. Resampling damaged files with other rates exhausts the memory."""
+_MOST_CHANNELS = 64
+"""Largest number of channels that FFmpeg converts."""
 _GAP = 0.02
 """Minimum length in seconds of a timestamp gap after the start that is filled with silence."""
 CHANNEL_MEAN = (0.5, 0.5)
@@ -204,6 +206,12 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
             "the audio to wav with 48 kHz",
             code="unsupported-sample-rate",
         )
+    if (count := len(channel_names(layout))) > _MOST_CHANNELS:
+        raise InputError(
+            f"{path}: the audio has {count} channels, but only {_MOST_CHANNELS} channels are supported; convert the "
+            "audio to mono or stereo",
+            code="too-many-channels",
+        )
     clock = read_clock(path, track)
     samples, silent, channels = 0, True, 0
     names = channel_names(layout) if labelled else []
@@ -336,8 +344,7 @@ def _native_blocks(
                     yield from _silence(ahead, layout.nb_channels, rate)
                     position += ahead
             assert converter is not None
-            for converted in converter.resample(frame):
-                block = _samples(converted)
+            for block in _converted(converter, frame, path):
                 position += len(block)
                 # The comparison is also False for values that are not numbers.
                 valid = np.abs(block) <= _LARGEST
@@ -346,6 +353,18 @@ def _native_blocks(
                     if invalid is not None:
                         invalid[0] += int(valid.size - np.count_nonzero(valid))
                 yield block
+
+
+def _converted(converter: AudioResampler, frame: av.AudioFrame, path: Path) -> Iterator[NDArray[np.float32]]:
+    """Yield the samples of a frame in the converter's format. Raises InputError if FFmpeg cannot convert the frame."""
+    try:
+        yield from map(_samples, converter.resample(frame))
+    except FFmpegError as error:
+        raise InputError(
+            f"{path}: FFmpeg cannot convert the audio ({frame.layout.name}, {frame.sample_rate} Hz): {reason(error)}; "
+            "convert the file to wav with 48 kHz",
+            code="undecodable-audio",
+        ) from error
 
 
 class _ChannelStatistics:

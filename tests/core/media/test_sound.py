@@ -171,16 +171,23 @@ def test_more_than_eight_channels_are_read(tmp_path: Path) -> None:
     assert half.shape == (4000, 12) and np.abs(half[100:-100, 1]).max() < 1e-4 < np.abs(half[:, 3]).max()
 
 
-@pytest.mark.parametrize("rate", [40, 2_130_714_432])
-def test_impossible_sample_rates_are_rejected(tmp_path: Path, rate: int) -> None:
+@pytest.mark.parametrize(
+    "rate, channels, code",
+    [
+        (40, 1, "unsupported-sample-rate"),
+        (2_130_714_432, 1, "unsupported-sample-rate"),
+        (8000, 65, "too-many-channels"),
+    ],
+)
+def test_impossible_formats_are_rejected(tmp_path: Path, rate: int, channels: int, code: str) -> None:
     path = tmp_path / "damaged.wav"
-    samples = np.zeros(2000, np.int16).tobytes()
-    fields = struct.pack("<IHHIIHH", 16, 1, 1, rate, min(2 * rate, 2**32 - 1), 2, 16)
+    samples = np.zeros(2080, np.int16).tobytes()
+    fields = struct.pack("<IHHIIHH", 16, 1, channels, rate, min(2 * rate, 2**32 - 1), 2 * channels, 16)
     content = b"WAVEfmt " + fields + b"data" + struct.pack("<I", len(samples)) + samples
     path.write_bytes(b"RIFF" + struct.pack("<I", len(content)) + content)
     with pytest.raises(InputError) as error:
         open_sound(path)
-    assert error.value.code == "unsupported-sample-rate"
+    assert error.value.code == code
 
 
 def test_video_without_audio_is_rejected(tmp_path: Path) -> None:
