@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any, Final
-from unicodedata import normalize
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
 
 from retalkit._version import __version__
+from retalkit.batch.checked_jobs import CheckedJob, IdentifiedJob
 from retalkit.batch.jobs import Job
+from retalkit.batch.memo import Memo
+from retalkit.batch.output_checks import check_outputs, resolve
+from retalkit.config import RunConfig
 from retalkit.cues.faults import Faults
 from retalkit.cues.sheet_file import read_sheet
 from retalkit.cues.validation import check_cues
-from retalkit.errors import BatchError, OutputError, RetalkitError
+from retalkit.errors import OutputError, RetalkitError
+from retalkit.media.codec_names import Codec
 from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import build_timeline
+from retalkit.paths import check_name_length
 from retalkit.pipeline.analysis_store import analysed_part
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, speech_key, tracklets_key
-from retalkit.pipeline.output_plan import OutputPlan, plan_output
+from retalkit.pipeline.output_plan import plan_output
 from retalkit.pipeline.plan import Plan, device_note, plan
 from retalkit.pipeline.time_left import StepHistory, expected_steps
 from retalkit.plugins.registry import Registry
@@ -34,41 +40,9 @@ VERSION: Final = 1
 _THREADS: Final = 8
 """Threads that open media files. Most of the time is spent waiting for the storage."""
 _ANALYSIS: Final = ("faces", "tracks", "coefficients")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentifiedJob:
-    """Job with the data that decides whether its output is up to date. No media file is opened for it."""
-
-    job: Job
-    key: str
-    """Key that changes whenever the output may change, except for the content of the input files."""
-    inputs: tuple[Path, ...]
-    """Files on whose content the output depends."""
-    note: str
-    """Note about the configuration, or an empty string."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJob(IdentifiedJob):
-    """Valid job with everything that scheduling requires."""
-
-    configuration: Mapping[str, Any]
-    """Configuration of the run as JSON-compatible data."""
-    frames: int
-    """Number of source frames that the job needs to analyse."""
-    detections: str
-    """Key of the face detection that jobs of one video share."""
-    analysis: str
-    """Key of the complete analysis that jobs of one video share."""
-    speeches: Mapping[str, Path]
-    """Mapping from the key of a prepared speech to the audio file."""
-    analysis_cost: float
-    """Expected time of the analysis in seconds."""
-    speech_cost: float
-    """Expected time of preparing one speech in seconds."""
-    cost: float
-    """Expected time of all other steps in seconds."""
+_SHORT_NAME: Final = 64
+"""Length in bytes of file names that all common file systems can store."""
+Result = TypeVar("Result")
 
 
 def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> list[IdentifiedJob]:
@@ -77,20 +51,22 @@ def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> li
     Faults are added to ``faults``.
     """
     plans = Plans(registry)
+    sheets: Memo[Hashable, list[Path]] = Memo()
     found: list[IdentifiedJob] = []
     for job in jobs:
         try:
-            chosen, identities = plans.get(job)
-            inputs = _inputs(job)
+            planned = plans.get(job)
+            inputs = _inputs(job, sheets)
+            _named(job, "output", partial(check_name_length, job.output))
         except RetalkitError as error:
             faults.add(error)
             continue
-        configuration = job.config.model_dump(mode="json")
-        fixed = {name: value for name, value in configuration.items() if name not in ("cache_limit_gb", "threads")}
+        names = ("cache_limit_gb", "threads")
+        fixed = {name: value for name, value in planned.configuration.items() if name not in names}
         files = [str(path.absolute()) for path in (job.output, *inputs)]
-        key = make_key("job", VERSION, __version__, files, fixed, identities)
-        found.append(IdentifiedJob(job=job, key=key, inputs=inputs, note=device_note(chosen)))
-    _check_outputs(found, faults)
+        key = make_key("job", VERSION, __version__, files, fixed, planned.identities)
+        found.append(IdentifiedJob(job=job, key=key, inputs=inputs, note=device_note(planned.plan)))
+    check_outputs(found, faults)
     return found
 
 
@@ -107,24 +83,23 @@ def check_jobs(
         by_video[each.job.video].append(number)
         plans.get(each.job)
     found: dict[int, CheckedJob | RetalkitError] = {}
-    sounds = _Sounds()
+    files = _SharedFiles()
+    with (
+        TemporaryDirectory(prefix="retalkit-check-") as folder,
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as threads,
+    ):
 
-    def check_video(video: Path, numbers: Sequence[int]) -> None:
-        source: MediaSource | None = None
-        try:
-            for number in numbers:
-                job = jobs[number].job
-                try:
-                    opened: MediaSource = source or _named(job, "video", lambda: open_source(video))
-                    source = opened
-                    found[number] = _check(jobs[number], opened, plans.get(job)[0], sounds, history)
-                except RetalkitError as error:
-                    found[number] = error
-        finally:
-            if source is not None:
-                source.close()
+        def check_video(video: Path, numbers: Sequence[int]) -> None:
+            checks = _VideoChecks(video, files, history, Path(folder))
+            try:
+                for number in numbers:
+                    try:
+                        found[number] = checks.check(jobs[number], plans.get(jobs[number].job))
+                    except RetalkitError as error:
+                        found[number] = error
+            finally:
+                checks.close()
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as threads:
         list(threads.map(check_video, by_video.keys(), by_video.values()))
     checked: list[CheckedJob] = []
     for number in range(len(jobs)):
@@ -136,14 +111,15 @@ def check_jobs(
     return _share_analysis(checked)
 
 
-def _inputs(job: Job) -> tuple[Path, ...]:
-    """Return the files on whose content a job depends. Raises CueError if the cue sheet is invalid."""
+def _inputs(job: Job, sheets: Memo[Hashable, list[Path]]) -> tuple[Path, ...]:
+    """Return the files on whose content a job depends. ``sheets``: files of the cue sheets.
+
+    Raises CueError if the cue sheet is invalid.
+    """
     inputs = [job.video]
     if job.cues is not None:
         path = job.cues
-        sheet = _named(job, "cues", lambda: read_sheet(path, job.speech))
-        inputs += [path, *(cue.speech for cue in sheet.cues)]
-        inputs += [one.image for name, one in sheet.persons.items() if one.image is not None and name in sheet.names]
+        inputs += _named(job, "cues", lambda: sheets.get((path, job.speech), lambda: _sheet_files(path, job.speech)))
     elif job.speech is not None:
         inputs.append(job.speech)
     sound = job.config.sound
@@ -151,199 +127,201 @@ def _inputs(job: Job) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(inputs))
 
 
+def _sheet_files(path: Path, speech: Path | None) -> list[Path]:
+    sheet = read_sheet(path, speech)
+    images = [one.image for name, one in sheet.persons.items() if one.image is not None and name in sheet.names]
+    return [path, *(cue.speech for cue in sheet.cues), *images]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedConfig:
+    """Configuration of jobs with its plan."""
+
+    plan: Plan
+    identities: list[Any]
+    """Identities of the stages."""
+    configuration: Mapping[str, Any]
+    """The configuration as JSON-compatible data."""
+    output_key: str
+    """String that is equal for configurations with the same options of the output."""
+
+
 class Plans:
-    """Plan of each configuration, and the identities of its stages."""
+    """Plan of each configuration."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._plans: Memo[int, PlannedConfig] = Memo()
+
+    def get(self, job: Job) -> PlannedConfig:
+        """Return the configuration of a job with its plan. Raises RetalkitError if the plan cannot run."""
         # The jobs of a list share configuration objects.
-        self._plans: dict[int, tuple[Plan, list[Any]] | RetalkitError] = {}
+        try:
+            return self._plans.get(id(job.config), lambda: self._plan(job.config))
+        except RetalkitError as error:
+            raise type(error)(f"{job.origin}: {error}", code=error.code) from error
 
-    def get(self, job: Job) -> tuple[Plan, list[Any]]:
-        """Return the plan of a job and the identities of its stages. Raises RetalkitError if the plan cannot run."""
-        number = id(job.config)
-        if number not in self._plans:
-            try:
-                chosen = plan(job.config, self._registry)
-                self._plans[number] = chosen, [stage.identity() for stage in chosen.stages]
-            except RetalkitError as error:
-                self._plans[number] = error
-        found = self._plans[number]
-        if isinstance(found, RetalkitError):
-            raise type(found)(f"{job.origin}: {found}", code=found.code) from found
-        return found
+    def _plan(self, config: RunConfig) -> PlannedConfig:
+        chosen = plan(config, self._registry)
+        return PlannedConfig(
+            plan=chosen,
+            identities=[stage.identity() for stage in chosen.stages],
+            configuration=config.model_dump(mode="json"),
+            output_key=config.output.model_dump_json() + config.sound.model_dump_json(),
+        )
 
 
-class _Sounds:
-    """Opened audio files, each of which is opened once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Speech:
+    """Facts about the speech or the cues of a job."""
+
+    seconds: Mapping[Path, float]
+    """Duration of each audio file in seconds."""
+    persons: int
+    end: float
+    """Duration of the speech, or stop time of the last cue, in seconds."""
+
+
+class _SharedFiles:
+    """Files that jobs of several videos use. Each file is opened once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._opened: dict[Path, SoundSource | RetalkitError] = {}
-
-    def get(self, path: Path) -> SoundSource:
-        with self._lock:
-            if path not in self._opened:
-                try:
-                    self._opened[path] = open_sound(path)
-                except RetalkitError as error:
-                    self._opened[path] = error
-            found = self._opened[path]
-        if isinstance(found, RetalkitError):
-            raise type(found)(str(found), code=found.code) from found
-        return found
+        self.sounds: Memo[Path, SoundSource] = Memo()
+        self.references: Memo[Path, None] = Memo()
 
 
-def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Sounds, history: StepHistory) -> CheckedJob:
-    job = each.job
-    config, photo = job.config, source.info.is_photo
-    if job.cues is not None:
-        path = job.cues
-        sheet = _named(job, "cues", lambda: read_sheet(path, job.speech))
-        checked = _named(job, "cues", lambda: check_cues(sheet, None if photo else source.info.duration))
-        speeches = {path: sound.duration for path, sound in checked.sounds.items()}
-        persons = len({cue.person for cue in checked.sheet.cues})
-        timeline = build_timeline(source, checked.last, "speech" if photo else "video")
-        limited = analysed_part(source, timeline.until(checked.last), config.analysis_seconds)
-    else:
+class _VideoChecks:
+    """Checks of the jobs of one video.
+
+    A list can contain thousands of jobs of one video. Therefore, results that depend only on the video, the speech and
+    the configuration are computed once.
+    """
+
+    def __init__(self, video: Path, files: _SharedFiles, history: StepHistory, folder: Path) -> None:
+        """``folder``: empty directory for the checks of output paths, whose own directories may be missing."""
+        self._video = video
+        self._files = files
+        self._history = history
+        self._folder = folder
+        self._opened: MediaSource | None = None
+        self._sources: Memo[Path, MediaSource] = Memo()
+        self._speeches: Memo[Hashable, _Speech] = Memo()
+        self._frames: Memo[Hashable, tuple[int, int]] = Memo()
+        self._codecs: Memo[Hashable, Codec] = Memo()
+        self._checked: Memo[Hashable, CheckedJob] = Memo()
+
+    def close(self) -> None:
+        """Close the video."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def check(self, each: IdentifiedJob, planned: PlannedConfig) -> CheckedJob:
+        """Return the checked job. Raises RetalkitError with the first fault of the job."""
+        job, config = each.job, each.job.config
+        spoken = job.cues, job.speech
+        _named(job, "video", self._source)
+        key = "speech" if job.cues is None else "cues"
+        speech = _named(job, key, lambda: self._speeches.get(spoken, lambda: self._speech(job)))
+        shown = *spoken, config.length, config.extend, config.analysis_seconds
+        frames = self._frames.get(shown, lambda: self._count_frames(job, speech))
+        if job.reference is not None:
+            reference = job.reference
+            _named(
+                job, "reference", lambda: self._files.references.get(reference, lambda: open_source(reference).close())
+            )
+        if job.output.is_dir():
+            raise OutputError(f"{job.origin}: output: {job.output} is a directory", code="path-is-directory")
+        codec: Codec = _named(job, "output", lambda: self._codec(each, planned))
+        common = id(config), *spoken, codec
+        checked = self._checked.get(common, lambda: self._checked_job(each, planned, speech, frames, codec))
+        return replace(checked, job=job, key=each.key, inputs=each.inputs, note=each.note)
+
+    def _source(self) -> MediaSource:
+        self._opened = self._sources.get(self._video, lambda: open_source(self._video))
+        return self._opened
+
+    def _speech(self, job: Job) -> _Speech:
+        """Return the facts about the speech or the cues of a job. Raises RetalkitError if a file cannot be used."""
+        if job.cues is not None:
+            info = self._source().info
+            checked = check_cues(read_sheet(job.cues, job.speech), None if info.is_photo else info.duration)
+            seconds = {path: sound.duration for path, sound in checked.sounds.items()}
+            return _Speech(seconds=seconds, persons=len({cue.person for cue in checked.sheet.cues}), end=checked.last)
         assert job.speech is not None
         speech = job.speech
-        sound = _named(job, "speech", lambda: sounds.get(speech))
-        speeches, persons = {speech: sound.duration}, 1
-        timeline = build_timeline(source, sound.duration, config.length, config.extend)
-        limited = analysed_part(source, timeline, config.analysis_seconds)
-    if job.reference is not None:
-        reference = job.reference
-        _named(job, "reference", lambda: open_source(reference)).close()
-    if job.output.is_dir():
-        raise OutputError(f"{job.origin}: output: {job.output} is a directory", code="path-is-directory")
-    with TemporaryDirectory(prefix="retalkit-check-") as folder:
-        # The directory of the output may be missing, because it is created later.
-        path = Path(folder) / job.output.name
-        planned_output = _named(job, "output", lambda: _plan_output(each, source, path))
-    frames = limited.info.frame_count
-    steps = expected_steps(
-        chosen,
-        codec=planned_output.encoding.codec,
-        source_frames=frames,
-        output_frames=timeline.count,
-        speech_seconds=list(speeches.values()),
-        size=source.size,
-        persons=persons,
-    )
-    costs = {step.name: history.seconds_per_unit(step) * step.units for step in steps}
-    counts = {step.name: step.count for step in steps}
-    # Paths stand for contents here, because hashing all files would take too long.
-    keys = analysis_keys(chosen, str(_resolve(job.video)), frames=0)
-    analysis = keys.coefficients
-    if job.cues is not None:
-        analysis = descriptors_key(chosen, tracklets_key(keys.detections))
-    return CheckedJob(
-        job=job,
-        key=each.key,
-        note=each.note,
-        configuration=config.model_dump(mode="json"),
-        inputs=each.inputs,
-        frames=frames,
-        detections=keys.detections,
-        analysis=analysis,
-        speeches={speech_key(chosen, str(_resolve(path))): path for path in speeches},
-        analysis_cost=sum(costs[name] * counts[name] for name in _ANALYSIS),
-        speech_cost=costs["speech"],
-        cost=sum(seconds * counts[name] for name, seconds in costs.items() if name not in (*_ANALYSIS, "speech")),
-    )
+        duration = self._files.sounds.get(speech, lambda: open_sound(speech)).duration
+        return _Speech(seconds={speech: duration}, persons=1, end=duration)
+
+    def _count_frames(self, job: Job, speech: _Speech) -> tuple[int, int]:
+        """Return the number of source frames to analyse and of output frames. Raises InputError for empty audio."""
+        source, config = self._source(), job.config
+        if job.cues is None:
+            shown = timeline = build_timeline(source, speech.end, config.length, config.extend)
+        else:
+            timeline = build_timeline(source, speech.end, "speech" if source.info.is_photo else "video")
+            shown = timeline.until(speech.end)
+        return analysed_part(source, shown, config.analysis_seconds).info.frame_count, timeline.count
+
+    def _codec(self, each: IdentifiedJob, planned: PlannedConfig) -> Codec:
+        """Return the video codec of the output. Raises RetalkitError if the output cannot be written."""
+        job = each.job
+        # Only the name of an output can be too long, and only the suffix determines what the output can contain.
+        name = job.output.name
+        if len(os.fsencode(name)) <= _SHORT_NAME:
+            name = f"output{job.output.suffix}"
+        path, cued = self._folder / name, job.cues is not None
+
+        def chosen() -> Codec:
+            return plan_output(job.config, self._source(), path, each.inputs, force=True, cued=cued).encoding.codec
+
+        try:
+            return self._codecs.get((planned.output_key, name, cued), chosen)
+        except OutputError as error:
+            # The user knows the output, but not the temporary path.
+            raise OutputError(str(error).replace(str(path), str(job.output)), code=error.code) from error
+
+    def _checked_job(
+        self, each: IdentifiedJob, planned: PlannedConfig, speech: _Speech, frames: tuple[int, int], codec: Codec
+    ) -> CheckedJob:
+        job, chosen = each.job, planned.plan
+        steps = expected_steps(
+            chosen,
+            codec=codec,
+            source_frames=frames[0],
+            output_frames=frames[1],
+            speech_seconds=list(speech.seconds.values()),
+            size=self._source().size,
+            persons=speech.persons,
+        )
+        costs = {step.name: self._history.seconds_per_unit(step) * step.units for step in steps}
+        counts = {step.name: step.count for step in steps}
+        # Paths stand for contents here, because hashing all files would take too long.
+        keys = analysis_keys(chosen, str(resolve(job.video)), frames=0)
+        analysis = keys.coefficients
+        if job.cues is not None:
+            analysis = descriptors_key(chosen, tracklets_key(keys.detections))
+        return CheckedJob(
+            job=job,
+            key=each.key,
+            note=each.note,
+            configuration=planned.configuration,
+            inputs=each.inputs,
+            frames=frames[0],
+            detections=keys.detections,
+            analysis=analysis,
+            speeches={speech_key(chosen, str(resolve(path))): path for path in speech.seconds},
+            analysis_cost=sum(costs[name] * counts[name] for name in _ANALYSIS),
+            speech_cost=costs["speech"],
+            cost=sum(seconds * counts[name] for name, seconds in costs.items() if name not in (*_ANALYSIS, "speech")),
+        )
 
 
-def _plan_output(each: IdentifiedJob, source: MediaSource, path: Path) -> OutputPlan:
-    job = each.job
-    try:
-        return plan_output(job.config, source, path, each.inputs, force=True, cued=job.cues is not None)
-    except OutputError as error:
-        # The user knows the output, but not the temporary path.
-        raise OutputError(str(error).replace(str(path), str(job.output)), code=error.code) from error
-
-
-def _named(job: Job, key: str, call: Callable[[], Any]) -> Any:
+def _named(job: Job, key: str, call: Callable[[], Result]) -> Result:
     """Return the result of ``call``. A user error is raised again with the source of the job in front."""
     try:
         return call()
     except RetalkitError as error:
         raise type(error)(f"{job.origin}: {key}: {error}", code=error.code) from error
-
-
-def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
-    """Check that outputs differ from each other and from all inputs, and that their directories can be written."""
-    first: dict[str, tuple[Path, Job]] = {}
-    inputs = {_resolve(path): each.job for each in checked for path in (*each.inputs, each.job.reference) if path}
-    folders: dict[Path, str] = {}
-    for each in checked:
-        job, resolved = each.job, _resolve(each.job.output)
-        if resolved.is_symlink():
-            text = f"{job.origin}: output: {job.output}: the symbolic link refers to itself; remove the link"
-            faults.add(OutputError(text, code="unwritable-output"))
-            continue
-        folded = _folded(resolved)
-        if folded in first:
-            path, other = first[folded]
-            where = f"{other.origin} ({other.video.name}{f', {other.language}' if other.language else ''})"
-            text = f"{job.origin}: output: {job.output} is also the output of {where}; add a placeholder to the path"
-            if path != resolved:
-                cause = "differs only in case or Unicode normalisation from the output of"
-                text = f"{job.origin}: output: {job.output} {cause} {where}; choose a different name"
-            faults.add(BatchError(text, code="duplicate-output"))
-            continue
-        first[folded] = resolved, job
-        if resolved in inputs:
-            text = f"{job.origin}: output: {job.output} is also an input of {inputs[resolved].origin}"
-            faults.add(OutputError(text, code="output-is-input"))
-        folder = job.output.absolute().parent
-        if folder not in folders:
-            folders[folder] = _folder_fault(folder)
-        if folders[folder]:
-            text = f"{job.origin}: output: {job.output}: {folders[folder]}; choose a different directory"
-            faults.add(OutputError(text, code="unwritable-output"))
-
-
-def _folded(path: Path) -> str:
-    """Return a text that is equal for all paths that are the same file on a file system without case or normalisation.
-
-    Such file systems are the defaults of macOS and Windows, which may also mount the directory.
-    """
-    text = str(path)
-    return text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
-
-
-def _resolve(path: Path) -> Path:
-    """Return a path without symbolic links, or the absolute path if the links form a loop."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path.absolute()
-
-
-def check_folders(jobs: Sequence[IdentifiedJob], results: Path, cache: Path, faults: Faults) -> None:
-    """Check that no output and not the results directory is in the cache, from which old entries are removed."""
-    folder = _resolve(cache)
-    if folder == (place := _resolve(results)) or folder in place.parents:
-        text = f"{results}: the directory is in the cache, whose content may be removed; choose a different directory"
-        faults.add(OutputError(f"{text} with --results", code="unwritable-output"))
-    for each in jobs:
-        if folder in _resolve(each.job.output).parents:
-            text = f"{each.job.origin}: output: {each.job.output} is in the cache, whose content may be removed"
-            faults.add(OutputError(f"{text}; choose a different path", code="unwritable-output"))
-
-
-def _folder_fault(folder: Path) -> str:
-    """Return why files cannot be written to a directory, which may be missing, or an empty string."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        return f"{folder} is not a directory"
-    try:
-        with TemporaryFile(dir=folder):
-            return ""
-    except OSError as error:
-        return f"cannot write to {folder}: {error.strerror or error}"
 
 
 def _share_analysis(checked: list[CheckedJob]) -> list[CheckedJob]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,8 @@ ROW_KEYS: Final = (
 )
 """Keys of a row in a job list."""
 _GLOB: Final = re.compile(r"[*?\[]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters of the Unicode category Cc."""
 Override = str | tuple[str, Any, str]
 
 
@@ -260,7 +261,7 @@ def _checked_text(row: Row, key: str, value: Any) -> Any:
     if value is None:
         return value
     if isinstance(value, str) and value.strip():
-        if any(unicodedata.category(each) == "Cc" for each in value):
+        if _CONTROL.search(value):
             text = f"{row.origin}: {key}: {printable(value)!r} contains a control character; remove the character"
             raise BatchError(text, code="invalid-name")
         check_encoding(value, BatchError)

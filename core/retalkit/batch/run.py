@@ -14,15 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from retalkit.batch.check import (
-    CheckedJob,
-    IdentifiedJob,
-    check_folders,
-    check_jobs,
-    fingerprint,
-    identify_jobs,
-    is_unchanged,
-)
+from retalkit.batch.check import check_jobs, fingerprint, identify_jobs, is_unchanged
+from retalkit.batch.checked_jobs import CheckedJob, IdentifiedJob
 from retalkit.batch.dubbing import ANALYSE, JOB, SPEECH
 from retalkit.batch.engine import run_nodes
 from retalkit.batch.executor import Executor, Task, TaskResult
@@ -31,6 +24,7 @@ from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
 from retalkit.batch.outcome import BatchOutcome, JobOutcome, job_state
+from retalkit.batch.output_checks import check_folders
 from retalkit.batch.result_file import result_file
 from retalkit.batch.schedule import Node
 from retalkit.batch.tables import write_tables

@@ -7,12 +7,13 @@ import errno
 from pathlib import Path
 
 import pytest
-from retalkit.batch.check import IdentifiedJob, check_folders
+from retalkit.batch.checked_jobs import IdentifiedJob
 from retalkit.batch.gate_limits import GateLimits
 from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
 from retalkit.batch.outcome import BatchOutcome, JobOutcome
+from retalkit.batch.output_checks import check_folders
 from retalkit.batch.result_file import result_file
 from retalkit.batch.tables import write_tables
 from retalkit.config import RunConfig

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from retalkit.batch.check import check_jobs, identify_jobs
 from retalkit.batch.jobs import Common, Job, Row, build_jobs
@@ -66,6 +68,37 @@ def test_jobs_of_a_long_video_analyse_the_longest_part(
         assert analysed_part(source, timeline, config.analysis_seconds).info.frame_count == 50
 
 
+def test_files_are_opened_once_for_all_jobs(
+    moving_head: Path, short_speech: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(file: object, *args: Any, **options: Any) -> Any:
+        opened.append(str(file))
+        return av_open(file, *args, **options)
+
+    av_open = av.open
+    monkeypatch.setattr(av, "open", counted)
+    monkeypatch.chdir(tmp_path)
+    files = {"video": str(moving_head), "speech": str(short_speech), "reference": str(moving_head)}
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(b"no video")
+    counts: list[int] = []
+    for jobs in (2, 6):
+        opened.clear()
+        # Each face is another configuration. The options of the output are the same.
+        rows: list[dict[str, object]] = [
+            {**files, "output": f"/{number}.mp4", "set": {"face": number}} for number in range(jobs)
+        ]
+        rows += [{**files, "video": str(damaged), "output": f"/damaged-{number}.mp4"} for number in range(jobs)]
+        faults = Faults()
+        known = identify_jobs(jobs_of(rows, registry), registry, faults)
+        assert len(check_jobs(known, registry, StepHistory(tmp_path / "none"), faults)) == jobs
+        assert {error.code for error in faults.errors} == {"unreadable-media"} and len(faults.errors) == jobs
+        counts.append(len(opened))
+    assert counts[0] == counts[1], opened
+
+
 def test_shared_steps_are_separate_tasks(
     moving_head: Path, short_speech: Path, registry: Registry, tmp_path: Path
 ) -> None:
@@ -89,6 +122,17 @@ def test_shared_steps_are_separate_tasks(
     assert [len(node.after) for node in jobs] == [2, 2, 2, 0]
     assert jobs[3].cost > jobs[0].cost, "the fourth job includes its analysis and speech"
     assert not (tmp_path / "results").exists()
+
+
+def test_long_names_of_outputs(registry: Registry, tmp_path: Path) -> None:
+    names = [f"{'a' * 250}.mp4", f"{'é' * 130}.mp4"]
+    rows: list[dict[str, object]] = [
+        {"video": "/a.mp4", "speech": "/a.wav", "output": str(tmp_path / name)} for name in names
+    ]
+    faults = Faults()
+    known = identify_jobs(jobs_of(rows, registry), registry, faults)
+    assert [each.job.output.name for each in known] == names[:1]
+    assert [error.code for error in faults.errors] == ["name-too-long"] and "row 1" in str(faults.errors[0])
 
 
 @pytest.mark.parametrize(
