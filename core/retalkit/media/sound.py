@@ -198,6 +198,7 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         others = len(container.streams.audio) - 1
         rate = stream.codec_context.sample_rate
         layout, labelled = _layout_name(stream.codec_context.layout)
+        declared = stream.codec_context.layout.nb_channels
     if rate <= 0:
         raise InputError(f"{path}: the audio has no sample rate; convert the audio to wav", code="unsupported-codec")
     if not _RATES[0] <= rate <= _RATES[1]:
@@ -206,10 +207,10 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
             "the audio to wav with 48 kHz",
             code="unsupported-sample-rate",
         )
-    if (count := len(channel_names(layout))) > _MOST_CHANNELS:
+    if declared > _MOST_CHANNELS:
         raise InputError(
-            f"{path}: the audio has {count} channels, but only {_MOST_CHANNELS} channels are supported; convert the "
-            "audio to mono or stereo",
+            f"{path}: the audio has {declared} channels, but at most {_MOST_CHANNELS} channels are supported; convert "
+            "the audio to mono or stereo",
             code="too-many-channels",
         )
     clock = read_clock(path, track)

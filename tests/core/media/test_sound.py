@@ -177,6 +177,7 @@ def test_more_than_eight_channels_are_read(tmp_path: Path) -> None:
         (40, 1, "unsupported-sample-rate"),
         (2_130_714_432, 1, "unsupported-sample-rate"),
         (8000, 65, "too-many-channels"),
+        (8000, 0, "undecodable-audio"),
     ],
 )
 def test_impossible_formats_are_rejected(tmp_path: Path, rate: int, channels: int, code: str) -> None:
