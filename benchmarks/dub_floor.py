@@ -29,7 +29,7 @@ from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import analysed_part
 from retalkit.pipeline.detect import frame_batches
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.render import segment_ranges
+from retalkit.pipeline.segments import segment_ranges
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, ObjectPool, StageContext
 from retalkit.storage.cache import Folder

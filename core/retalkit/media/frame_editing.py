@@ -22,7 +22,7 @@ from retalkit.media.colour import (
     yuv_to_rgb,
 )
 from retalkit.media.pixel_format import FORMATS
-from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_of, reformatted
+from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, new_frame, planes_of, reformatted
 
 
 def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
@@ -67,6 +67,23 @@ def rgb_region(frame: av.VideoFrame, left: int, top: int, width: int, height: in
         *_matrix_and_range(frame),
     )
     return block[top - first_row :, left - first_column :]
+
+
+def frame_part(frame: av.VideoFrame, left: int, top: int, width: int, height: int) -> av.VideoFrame:
+    """Return a copy of a rectangle of a ``yuv420p`` frame. All sides must be even, except at the border of the frame.
+
+    ``rgb_region`` of the copy is bit-identical to that of the frame.
+    """
+    part = new_frame(width, height, frame)
+    # An unspecified matrix is guessed from the size of the whole frame.
+    part.colorspace = _matrix_and_range(frame)[0]
+    luma, *chroma = planes_of(frame)
+    copy, *chroma_copies = planes_of(part)
+    np.copyto(copy, luma[top : top + height, left : left + width])
+    for target, plane in zip(chroma_copies, chroma, strict=True):
+        x, y = left // 2, top // 2
+        np.copyto(target, plane[y : y + target.shape[0], x : x + target.shape[1]])
+    return part
 
 
 def reduced_rgb(frame: av.VideoFrame, factor: int) -> NDArray[np.uint8]:

@@ -150,9 +150,7 @@ class VideoSource:
             IndexError: an index is outside the video.
             InputError: the file can no longer be decoded.
         """
-        width, height = self.size
-        samples = width * height + 2 * (width // pixel_format.chroma_x) * (height // pixel_format.chroma_y)
-        if len(self.index.timestamps) * samples * np.dtype(pixel_format.dtype).itemsize > KEPT_BYTES:
+        if not self.keeps_frames(pixel_format):
             yield from self._decode(indexes, pixel_format)
             return
         kept = self._kept.setdefault(pixel_format.name, {})
@@ -175,6 +173,12 @@ class VideoSource:
             for index, frame in self._decode(missing_run(), pixel_format):
                 kept[index] = frame
                 yield index, frame
+
+    def keeps_frames(self, pixel_format: PixelFormat = YUV420P) -> bool:
+        """Return whether every frame is decoded only once because all frames fit into ``KEPT_BYTES``."""
+        width, height = self.size
+        samples = width * height + 2 * (width // pixel_format.chroma_x) * (height // pixel_format.chroma_y)
+        return len(self.index.timestamps) * samples * np.dtype(pixel_format.dtype).itemsize <= KEPT_BYTES
 
     def _decode(self, indexes: Iterable[int], pixel_format: PixelFormat) -> Iterator[tuple[int, av.VideoFrame]]:
         decoder = self._acquire()

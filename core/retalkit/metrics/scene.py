@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.media.prefetch import read_ahead
+from retalkit.media.prefetch import ReadAhead
 from retalkit.motion_eval.agreement import Lips
 from retalkit.plugins.metric_specs import Scores
 from retalkit.stages import Analysis, Source, StageCache
@@ -121,7 +121,7 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
     times = scene.source.times(0, count)
     no_face = np.full((478, 3), np.nan, np.float32)
     originals = _originals(scene, count)
-    frames = read_ahead(scene.source.read(range(count)), depth=4)
+    frames = ReadAhead(scene.source.read(range(count)), depth=4)
     try:
         for index, image in frames:
             original = next(originals)[1] if originals is not None else None
@@ -153,7 +153,7 @@ def _originals(scene: Scene, count: int) -> Any:
     if scene.original is None:
         return None
     wanted = range(count) if scene.sources is None else [int(index) for index in scene.sources]
-    return read_ahead(scene.original.read(wanted), depth=4)
+    return ReadAhead(scene.original.read(wanted), depth=4)
 
 
 def _has_face(analysis: Analysis | None) -> NDArray[np.bool_]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.media.decoded_frames import read_frames
+from retalkit.media.kept_faces import KeptFaces
+from retalkit.media.sources import VideoSource
 from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo, Timeline
 from retalkit.storage.row_file import RowReader
 
@@ -33,6 +35,8 @@ class LimitedSource:
         self._source = source
         end = float(source.times(count - 1, count)[0]) if count < source.info.frame_count else source.info.duration
         self._info = replace(source.info, frame_count=count, duration=end)
+        self.kept_faces = KeptFaces(source) if isinstance(source, VideoSource) else None
+        """Faces that the detection of a video keeps for later passes over the video."""
 
     @property
     def complete(self) -> Source:
@@ -51,7 +55,14 @@ class LimitedSource:
 
     def read_frames(self, indexes: Iterable[int]) -> Iterator[FrameBatch]:
         """Yield a batch of one frame for each index, see ``retalkit.media.decoded_frames.read_frames``."""
-        return read_frames(self._source, indexes)
+        wanted = list(indexes)
+        kept = None if self.kept_faces is None else self.kept_faces.read(wanted)
+        return read_frames(self._source, wanted) if kept is None else kept
+
+    def release_faces(self) -> None:
+        """Release the kept faces. Frames that are read later are decoded again."""
+        if self.kept_faces is not None:
+            self.kept_faces.clear()
 
 
 def analysed_part(source: Source, timeline: Timeline, seconds: float) -> LimitedSource:

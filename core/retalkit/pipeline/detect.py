@@ -15,7 +15,7 @@ import numpy as np
 from retalkit.geometry.face_tracker import area
 from retalkit.geometry.scene_cuts import CutDetector, sampling_step, thumbnail_of_samples
 from retalkit.media.decoded_frames import DecodedFrames
-from retalkit.media.prefetch import read_ahead
+from retalkit.media.prefetch import ReadAhead
 from retalkit.media.sources import VideoSource
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import LimitedSource
@@ -58,7 +58,7 @@ def frame_batches(source: Source, start: int, stop: int) -> Generator[FrameBatch
     A background thread decodes the frames in advance and detects the scene cuts. The frames of a video are converted to
     RGB only where they are read.
     """
-    batches = read_ahead(_batches(source, start, stop), depth=1)
+    batches = ReadAhead(_batches(source, start, stop), depth=1)
     try:
         yield from batches
     finally:
@@ -102,6 +102,7 @@ def detect_faces(
     Raises RunCancelledError between batches if ``cancelled()`` returns True.
     """
     checker = FaceChecker(scheme)
+    kept = source.kept_faces if isinstance(source, LimitedSource) else None
     reasons = [""]
     landmarks_shape: tuple[int, ...] = (0, 3)
     found = 0
@@ -124,6 +125,8 @@ def detect_faces(
             cuts_file.append(np.asarray(batch.shot_starts, np.int32))
             for row, faces in enumerate(session.detect(batch)):
                 counts_file.append(np.array([len(faces)], np.int32))
+                if kept is not None and isinstance(batch, DecodedFrames):
+                    kept.add(int(batch.indexes[row]), batch.decoded[row], [face.landmarks for face in faces])
                 for face in checker.check(batch, row, faces):
                     landmarks_shape = face.landmarks.shape
                     landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])

@@ -8,7 +8,7 @@ from typing import Any
 
 from retalkit.media.timeline import OutputTimeline
 from retalkit.photo_motion import animator
-from retalkit.pipeline import detect, face_descriptors, speech, track, tracklets
+from retalkit.pipeline import detect, face_descriptors, segments, speech, track, tracklets
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
 from retalkit.storage.cache import make_key
@@ -108,7 +108,9 @@ def run_keys(
     """
     heard = speech_key(plan, audio)
     job = job_keys(plan, analysis_keys(plan, video, frames), (heard,), timeline)
-    pixels = make_key("pixels", job.last, plan.config.output.encoding_key(), *_animation(plan, is_photo))
+    pixels = make_key(
+        "pixels", segments.VERSION, job.last, plan.config.output.encoding_key(), *_animation(plan, is_photo)
+    )
     return RunKeys(jobs=(job,), pixels=pixels)
 
 
@@ -148,7 +150,9 @@ def cue_run_keys(
 ) -> RunKeys:
     """Return all cache keys of a run with cues. ``video`` is the SHA-256 hash of the video."""
     last = [job.last for job in jobs]
-    pixels = make_key("pixels", video, last, plan.config.output.encoding_key(), *_animation(plan, is_photo))
+    pixels = make_key(
+        "pixels", segments.VERSION, video, last, plan.config.output.encoding_key(), *_animation(plan, is_photo)
+    )
     return RunKeys(jobs=jobs, pixels=pixels, others=others)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, tee
@@ -23,7 +25,7 @@ from retalkit.media.decoded_frames import DecodedFrames
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.pixel_format import YUV420P, PixelFormat
-from retalkit.media.prefetch import read_ahead
+from retalkit.media.prefetch import ReadAhead
 from retalkit.media.sources import MediaSource
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
@@ -33,14 +35,11 @@ from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow
 from retalkit.pipeline.render_helpers import RenderHelpers
+from retalkit.pipeline.segments import counts_name, segment_name, segment_ranges
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
 
-SEGMENT_FRAMES = 120
-"""Number of frames in a segment, which determines how evenly processes share the work of an output of one minute."""
-_LONG_OUTPUT = 20
-"""Number of segments from which segments are twice as long, so that a long video has fewer keyframes."""
 _BATCH_BYTES = 16 << 20
 _OUTSIDE = "edit outside the frame"
 
@@ -63,23 +62,6 @@ class Rendering:
     """Paths of all layer segments in order, which exist only if the layer was requested."""
     rendered: int
     """Number of output frames rendered by this call, excluding frames in cached segments."""
-
-
-def segment_ranges(start: int, stop: int) -> list[tuple[int, int]]:
-    """Return the range of each segment that contains the output frames [start, stop)."""
-    length = SEGMENT_FRAMES if stop - start < _LONG_OUTPUT * SEGMENT_FRAMES else 2 * SEGMENT_FRAMES
-    return [(first, min(first + length, stop)) for first in range(start, stop, length)]
-
-
-def segment_name(number: int) -> str:
-    """Return the file name of a completed segment."""
-    return f"segment-{number:06d}.mp4"
-
-
-def counts_name(number: int) -> str:
-    """Return the file name of a segment's frame counts. A segment is complete if this file exists, because the file is
-    written last."""
-    return f"segment-{number:06d}.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,29 +120,34 @@ class SegmentRenderer:
         done = 0
         # Two or three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each
         # session is used by only one of these threads.
-        work = read_ahead(synced_batches(), depth=2) if self.overlaps else synced_batches()
-        try:
+        work = ReadAhead(synced_batches(), depth=2) if self.overlaps else synced_batches()
+        # Encoders delay their last frames, so that a segment is completed while the next one is rendered.
+        with closing(work), ThreadPoolExecutor(max_workers=1, thread_name_prefix="segment end") as executor:
+            ending: Future[None] | None = None
             for number, parts in groupby(work, key=lambda part: part.batch.segment):
                 counts = FrameCounts()
-                layer_file = layer_segment(self.folder, number, self.source.size, self.open_layer)
-                with self.folder.write(segment_name(number)) as path, layer_file as layer:
-                    writer = self.open_writer(path)
-                    try:
-                        for part in parts:
-                            written = self._write(writer, part.batch, _enhance(self.jobs, part), layer)
-                            for position, results in enumerate(written, part.batch.first):
-                                counts.add(position, results)
-                            done += part.batch.count
-                            advanced(done)
-                    except BaseException:
-                        writer.abort()
-                        raise
-                    writer.close()
-                with self.folder.write(counts_name(number)) as path:
-                    path.write_text(json.dumps(counts.as_dict()), encoding="utf-8")
-        finally:
-            work.close()
+                with ExitStack() as stack:
+                    path = stack.enter_context(self.folder.write(segment_name(number)))
+                    layer = stack.enter_context(layer_segment(self.folder, number, self.source.size, self.open_layer))
+                    writer = stack.enter_context(self.open_writer(path))
+                    for part in parts:
+                        written = self._write(writer, part.batch, _enhance(self.jobs, part), layer)
+                        for position, results in enumerate(written, part.batch.first):
+                            counts.add(position, results)
+                        done += part.batch.count
+                        advanced(done)
+                    if ending is not None:
+                        ending.result()
+                    ending = executor.submit(self._complete, number, counts, stack.pop_all())
+            if ending is not None:
+                ending.result()
         return done
+
+    def _complete(self, number: int, counts: FrameCounts, files: ExitStack) -> None:
+        """Close the files of a segment, and mark the segment as complete."""
+        files.close()
+        with self.folder.write(counts_name(number)) as path:
+            path.write_text(json.dumps(counts.as_dict()), encoding="utf-8")
 
     def _positions(self, numbers: Iterable[int]) -> Iterator[_Position]:
         """Yield the output positions of the segments ``numbers``."""
@@ -297,7 +284,7 @@ def _batches(renderer: SegmentRenderer, positions: Iterator[_Position]) -> Itera
     source = renderer.source
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
     run: list[_Decoded] = []
-    frames = read_ahead(_decoded(renderer, positions), depth=size)
+    frames = ReadAhead(_decoded(renderer, positions), depth=size)
     try:
         for decoded in frames:
             if run and (len(run) == size or not decoded.belongs_to(run[0])):

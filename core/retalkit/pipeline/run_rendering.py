@@ -12,6 +12,7 @@ from retalkit.media.layer import LAYER_ENCODING
 from retalkit.media.sources import MediaSource
 from retalkit.media.timeline import OutputTimeline
 from retalkit.photo_motion.animator import PhotoAnimator
+from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.cue_run import PreparedRun
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.output_plan import OutputPlan
@@ -24,7 +25,10 @@ from retalkit.pipeline.steps import ClipSteps
 def open_jobs(
     stack: ExitStack, steps: ClipSteps, prepared: PreparedRun, timeline: OutputTimeline, source: MediaSource
 ) -> tuple[list[FaceJob], list[PhotoAnimator]]:
-    """Open the sessions of all faces, which ``stack`` closes, and return them with the animators of a photo."""
+    """Open the sessions of all faces, which ``stack`` closes, and return them with the animators of a photo.
+
+    The faces that the detection has kept are released, because only the opening of sessions reads them.
+    """
     jobs = [
         stack.enter_context(
             open_face_job(
@@ -41,6 +45,9 @@ def open_jobs(
         )
         for each in prepared.jobs
     ]
+    for each in prepared.jobs:
+        if isinstance(each.analysis.source, LimitedSource):
+            each.analysis.source.release_faces()
     faces = [(each.analysis, each.speech) for each in prepared.jobs]
     return jobs, photo_animators(source, faces, timeline, steps)
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from retalkit.media.prefetch import read_ahead
+from retalkit.media.prefetch import ReadAhead
 
 
 def test_items_are_in_order() -> None:
-    assert list(read_ahead(iter(range(100)), depth=3)) == list(range(100))
+    assert list(ReadAhead(iter(range(100)), depth=3)) == list(range(100))
 
 
 def test_exception_is_raised_after_preceding_items() -> None:
@@ -18,7 +18,7 @@ def test_exception_is_raised_after_preceding_items() -> None:
         yield 1
         raise ValueError("frame 2 is broken")
 
-    items = read_ahead(broken(), depth=4)
+    items = ReadAhead(broken(), depth=4)
     assert next(items) == 1
     with pytest.raises(ValueError, match="frame 2"):
         next(items)
@@ -32,7 +32,7 @@ def test_closing_stops_the_thread() -> None:
             number += 1
 
     before = threading.active_count()
-    items = read_ahead(endless(), depth=2)
+    items = ReadAhead(endless(), depth=2)
     assert next(items) == 0
     items.close()
     assert threading.active_count() == before

@@ -16,11 +16,11 @@ from tests.packets import Packets, packets
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from retalkit.pipeline import render as rendering
+from retalkit.pipeline import segments
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.run import dub
 
-rendering.SEGMENT_FRAMES = 20
+segments.SEGMENT_FRAMES = 20
 video, speech, output, cache, moment = sys.argv[1:6]
 
 class Killer(SilentObserver):

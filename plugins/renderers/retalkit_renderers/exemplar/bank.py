@@ -21,7 +21,7 @@ from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
 from retalkit.media.decoded_frames import read_frames
-from retalkit.media.prefetch import read_ahead
+from retalkit.media.prefetch import ReadAhead
 from retalkit.stages import Analysis, FrameBatch, StageContext
 
 from retalkit_renderers.exemplar.mouth_appearance import (
@@ -186,7 +186,7 @@ class BankBuilder:
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
         # A separate thread decodes frames while earlier frames are measured.
-        source_frames = read_ahead(read_frames(self._analysis.source, [int(index) for index in self.indexes]), depth=4)
+        source_frames = ReadAhead(read_frames(self._analysis.source, [int(index) for index in self.indexes]), depth=4)
         with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
             def frames_of_track(rows: list[int]) -> Iterator[BankFrame]:

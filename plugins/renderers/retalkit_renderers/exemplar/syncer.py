@@ -15,6 +15,7 @@ from retalkit.stages import (
     FrameResult,
     LipSyncClip,
     LipSyncerSession,
+    MouthMotion,
     PassedThrough,
     Runtime,
     Speech,
@@ -31,7 +32,7 @@ from retalkit_renderers.exemplar.clip_model import (
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import exemplar_mix
 from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FramePart, FrameRenderer, frame_geometry
-from retalkit_renderers.exemplar.motion_source import requested_motion
+from retalkit_renderers.exemplar.motion_source import motion_ahead
 from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
 from retalkit_renderers.exemplar.occlusion import OcclusionDetector
 
@@ -68,24 +69,34 @@ class ExemplarLipSyncer:
         self._driver = runtime.drivers.get("driver")
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession:
-        """Compute the person's statistics, fill the bank and plan all frames. Cached results are reused."""
-        model = load_or_build_clip_model(clip.analysis, clip.references, self._config.bank_size, context)
-        if model is None:
+        """Compute the person's statistics, fill the bank and plan all frames. Cached results are reused.
+
+        A thread calls the driver meanwhile, because the motion does not depend on the person.
+        """
+        plan = load_plan(context)
+        if plan is not None and len(plan) == clip.timeline.count:
+            model = self._clip_model(clip, context)
+        else:
+            with motion_ahead(self._driver, clip.speech, clip.timeline, context) as motion:
+                model = self._clip_model(clip, context)
+                if model is not None:
+                    plan = self._make_plan(clip, model, *motion(), context)
+                    save_plan(plan, context)
+        if model is None or plan is None:
             return _NoFaceSession()
         if model.identities[0].person.never_opens:
             context.observer.note(
                 "the mouth never opens in this video; the mouth interior is rendered and the mouth moves less"
             )
-        plan = load_plan(context)
-        if plan is None or len(plan) != clip.timeline.count:
-            plan = self._make_plan(clip, model, context)
-            save_plan(plan, context)
         for note in self._driver_notes(clip.speech, context):
             context.observer.note(note)
         stored = context.cache.path(PLAN)
         if stored is not None:
             context.observer.artefact("mouth_plan", stored)
         return ExemplarSession(model, plan, self._config)
+
+    def _clip_model(self, clip: LipSyncClip, context: StageContext) -> ClipModel | None:
+        return load_or_build_clip_model(clip.analysis, clip.references, self._config.bank_size, context)
 
     def _driver_notes(self, speech: Speech, context: StageContext) -> list[str]:
         """Return the driver's notes about the speech.
@@ -100,7 +111,14 @@ class ExemplarLipSyncer:
             path.write_text(json.dumps(notes), encoding="utf-8")
         return notes
 
-    def _make_plan(self, clip: LipSyncClip, model: ClipModel, context: StageContext) -> MouthPlan:
+    def _make_plan(
+        self,
+        clip: LipSyncClip,
+        model: ClipModel,
+        motion: MouthMotion,
+        times: NDArray[np.float64],
+        context: StageContext,
+    ) -> MouthPlan:
         """Return a plan that avoids occluded exemplars.
 
         After each plan, the newly selected exemplars are tested for occlusion. Occluded exemplars are excluded from the
@@ -108,7 +126,6 @@ class ExemplarLipSyncer:
         """
         analysis, timeline = clip.analysis, clip.timeline
         identities, bank = model.identities, model.bank
-        motion, times = requested_motion(self._driver, clip.speech, timeline)
         blocked = dark_exemplars(identities, bank)
 
         def planned() -> MouthPlan:
