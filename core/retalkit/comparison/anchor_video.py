@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 from retalkit.config.model import RunConfig
 from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.muxing import SoundTrack, assemble
+from retalkit.media.muxing import assemble
 from retalkit.media.sound import open_sound
+from retalkit.media.sound_encoding import SoundTrack
 from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 

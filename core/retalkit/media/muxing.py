@@ -19,34 +19,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
-from retalkit.media.codec_names import AudioCodec
 from retalkit.media.colour import Colour
 from retalkit.media.containers import file_url
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.kept_streams import KeptStreams
-from retalkit.media.sound import channel_names, convert_channels
-from retalkit.media.track_source import TrackSource
+from retalkit.media.sound_encoding import EncodedSound, SoundTrack, add_audio_stream
 from retalkit.media.video_codec import container_format
 from retalkit.paths import check_encoding, check_name_length, is_any_of, link_target, missing, partial_path
-
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_AUDIO_FRAME = 1024
-"""Samples per frame. AAC requires this number."""
-_AAC_CHANNELS = 8
-"""Maximum number of channels. Audio with more channels is downmixed to stereo."""
-_AUDIO_ENCODERS = {"aac": "aac", "pcm": "pcm_s24le", "flac": "flac"}
-AUDIO_BIT_RATE = 192_000
-"""Maximum AAC bit rate of two channels in bits per second. AAC requires a lower bit rate at low sample rates."""
-
-
-@dataclass(frozen=True, slots=True)
-class SoundTrack:
-    """Audio track of the output. The track contains the original speech, whereas denoised speech drives the mouth."""
-
-    source: TrackSource
-    duration: float | None = None
-    """Duration in seconds, or None for the complete audio."""
-    codec: AudioCodec = "aac"
 
 
 def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
@@ -134,8 +113,9 @@ def assemble(
             ``frames``.
     """
     partial = partial_path(out)
+    encoded = None if sound is None else EncodedSound(sound)
     try:
-        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour, kept=kept)
+        mux(segments, encoded, partial, duration=duration, time_base=time_base, frames=frames, colour=colour, kept=kept)
         partial.replace(link_target(out))
     except OSError as error:
         raise write_error(out, error) from error
@@ -145,7 +125,7 @@ def assemble(
 
 def mux(
     segments: Sequence[Path],
-    sound: SoundTrack | None,
+    sound: EncodedSound | None,
     out: Path,
     *,
     duration: float,
@@ -175,7 +155,7 @@ def mux(
             with av.open(file_url(segments[0])) as first:
                 video = add_video_stream(target, first.streams.video[0], colour)
             video.time_base = time_base
-            audio = _audio_stream(target, sound) if sound is not None else None
+            audio = None if sound is None else add_audio_stream(target, sound.track)
             added = kept.add_to(target, video) if kept is not None else {}
             if kept is not None:
                 kept.add_chapters(target, duration)
@@ -286,56 +266,10 @@ def add_video_stream(target: OutputContainer, stored: VideoStream, colour: Colou
     return video
 
 
-def _audio_stream(target: OutputContainer, sound: SoundTrack) -> AudioStream:
-    source, rate = sound.source, sound.source.rate
-    layout = source.layout
-    if sound.codec == "aac":
-        rate = next((known for known in _AAC_RATES if known >= rate), _AAC_RATES[-1])
-        layout = layout if len(channel_names(layout)) <= _AAC_CHANNELS else "stereo"
-    stream = target.add_stream(_AUDIO_ENCODERS[sound.codec], rate=rate)
-    assert isinstance(stream, AudioStream)
-    channels = len(channel_names(layout))
-    stream.codec_context.layout = layout
-    if sound.codec == "aac":
-        # AAC allows at most 6144 bits per channel in a frame of 1024 samples.
-        stream.codec_context.bit_rate = min(AUDIO_BIT_RATE * max(channels, 2) // 2, 6 * rate * channels)
-    else:
-        stream.codec_context.format = "s32"
-    stream.codec_context.time_base = Fraction(1, rate)
-    return stream
-
-
-def _audio_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet[AudioStream]]:
-    source, rate = sound.source, stream.codec_context.sample_rate
-    layout = stream.codec_context.layout.name
-    remaining = source.length_at(rate)
-    if sound.duration is not None:
-        remaining = min(remaining, round(sound.duration * rate))
-    position = 0
-    for block in source.native_chunks(rate):
-        block = convert_channels(block, source.layout, layout)
-        for start in range(0, min(len(block), remaining), _AUDIO_FRAME):
-            piece = block[start : min(start + _AUDIO_FRAME, remaining)]
-            frame = _audio_frame(piece, layout, sound.codec)
-            frame.sample_rate = rate
-            frame.time_base = Fraction(1, rate)
-            frame.pts = position
-            position += len(piece)
-            yield from stream.encode(frame)
-        remaining -= min(len(block), remaining)
-        if not remaining:
-            break
-    yield from stream.encode(None)
-
-
-def _audio_frame(samples: NDArray[np.float32], layout: str, codec: AudioCodec) -> av.AudioFrame:
-    """Return a frame of the samples, float32 [N, channels], in the sample format of the codec."""
-    if codec == "aac":
-        return av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
-    # Samples of 24 bits represent 16-bit and 24-bit input exactly.
-    limit = 2**23
-    whole = np.clip(np.rint(samples.astype(np.float64) * limit), -limit, limit - 1).astype(np.int32) * 256
-    return av.AudioFrame.from_ndarray(np.ascontiguousarray(whole).reshape(1, -1), format="s32", layout=layout)
+def _audio_packets(stream: AudioStream, sound: EncodedSound) -> Iterator[av.Packet[AudioStream]]:
+    for packet in sound.packets:
+        packet.stream = stream
+        yield packet
 
 
 def _decode_time(packet: av.Packet[Any]) -> Fraction:

@@ -13,7 +13,8 @@ from retalkit.errors import OutputError, RetalkitError
 from retalkit.media.colour import Colour
 from retalkit.media.containers import reason
 from retalkit.media.kept_streams import KeptStreams
-from retalkit.media.muxing import SoundTrack, mux
+from retalkit.media.muxing import mux
+from retalkit.media.sound_encoding import EncodedSound
 from retalkit.observer import Observer
 from retalkit.paths import link_target, partial_path
 from retalkit.pipeline.planned_stage import PlannedFinisher
@@ -49,7 +50,7 @@ def make_finishers(planned: Sequence[PlannedFinisher], observer: Observer) -> li
 
 def finish(
     segments: Sequence[Path],
-    sound: SoundTrack | None,
+    sound: EncodedSound | None,
     record: RunRecord,
     finishers: Sequence[ReadyFinisher],
     *,

@@ -11,8 +11,8 @@ import numpy as np
 from retalkit.config.output import OriginalSound, SoundConfig
 from retalkit.errors import InputError
 from retalkit.media.codec_names import AudioCodec
-from retalkit.media.muxing import SoundTrack
 from retalkit.media.sound import SoundSource, channel_names, has_sound, open_sound
+from retalkit.media.sound_encoding import SoundTrack
 from retalkit.media.sound_mix import FADE, MUTE, Background, Placement, SoundMix, Span, merge_spans
 from retalkit.media.track_source import TrackSource
 from retalkit.speech.speech_track import SpeechTrack

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
-from retalkit.media.muxing import SoundTrack
+from retalkit.media.sound_encoding import SoundTrack
 from retalkit.media.timeline import OutputTimeline
 from retalkit.media.track_source import TrackSource
 from retalkit.media.yuv_frames import new_frame, planes_of
