@@ -8,15 +8,20 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from retalkit.batch.executor import Report, Task, TaskResult, WorkerDiedError, death_message
+from retalkit.batch.forking import open_descriptors
 from retalkit.errors import BatchError
+
+if TYPE_CHECKING:
+    from retalkit.batch.worker import WorkerState
 
 _END_SECONDS: Final = 5.0
 """Time in seconds that an idle worker has to end before it is terminated."""
@@ -30,10 +35,11 @@ class LocalExecutor:
     killed.
     """
 
-    def __init__(self, workers: int = 1, *, fresh: bool = False) -> None:
+    def __init__(self, workers: int = 1, *, fresh: bool = False, forked: WorkerState | None = None) -> None:
         """Prepare ``workers`` processes, which start on demand.
 
-        ``fresh``: start a new process for every task, so that the peak memory of each task can be measured.
+        ``fresh``: start a new process for every task, so that the peak memory of each task can be measured. ``forked``:
+        fork this process instead, now, and use this state in the copies. The caller must check ``can_fork`` before.
         """
         self._workers = workers
         self._fresh = fresh
@@ -42,6 +48,14 @@ class LocalExecutor:
         self._lock = threading.Lock()
         self._started: set[_Process] = set()
         self._closed = False
+        for _ in range(0 if forked is None else workers):
+            process = _Process(multiprocessing.get_context("fork"), self._threads_per_process, forked)
+            self._started.add(process)
+            self._idle.put(process)
+
+    @property
+    def _threads_per_process(self) -> int:
+        return max(1, (os.cpu_count() or 1) // self._workers)
 
     @property
     def workers(self) -> int:
@@ -106,7 +120,7 @@ class LocalExecutor:
             if self._closed:
                 raise WorkerDiedError("the executor is closed")
             try:
-                process = _Process(start_context(), max(1, (os.cpu_count() or 1) // self._workers))
+                process = _Process(start_context(), self._threads_per_process)
             except OSError as error:
                 raise self._start_error(error) from error
             self._started.add(process)
@@ -126,11 +140,15 @@ class LocalExecutor:
 class _Process:
     """Worker process and this process's end of the pipe."""
 
-    def __init__(self, context: BaseContext, threads: int) -> None:
+    def __init__(self, context: BaseContext, threads: int, forked: WorkerState | None = None) -> None:
+        """Start the process. ``forked``: state of a forked process, which ``context`` must start."""
+        inherited = [] if forked is None else open_descriptors()
         self._connection, other = context.Pipe()
+        if forked is not None:
+            inherited.append(self._connection.fileno())
         # The process does not end with an exception of the main thread, but when the pipe is closed.
         self._process: Any = context.Process(  # type: ignore[attr-defined]
-            target=serve, args=(other, threads), name="retalkit worker", daemon=False
+            target=serve, args=(other, threads, forked, inherited), name="retalkit worker", daemon=False
         )
         self._sending = threading.Lock()
         self._process.start()
@@ -186,11 +204,18 @@ def start_context() -> BaseContext:
     return multiprocessing.get_context("spawn")
 
 
-def serve(connection: Connection, threads: int) -> None:
+def serve(
+    connection: Connection, threads: int, forked: WorkerState | None = None, inherited: Sequence[int] = ()
+) -> None:
     """Main function of a worker process: execute tasks until the pipe is closed.
 
-    ``threads``: default number of OpenMP threads, so that all workers together use each core once.
+    ``threads``: default number of OpenMP threads, so that all workers together use each core once. ``forked``: state of
+    a forked process. ``inherited``: file descriptors of the parent process, which a forked process closes, because
+    files, locks and pipes would otherwise stay open after the parent process has ended.
     """
+    for descriptor in inherited:
+        with suppress(OSError):
+            os.close(descriptor)
     # Signals reach all processes of a terminal or a service, but the driver decides when a task stops.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
@@ -199,7 +224,7 @@ def serve(connection: Connection, threads: int) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from retalkit.batch.worker import WorkerState, perform
 
-    state = WorkerState()
+    state = WorkerState() if forked is None else forked
     sending = threading.Lock()
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
 

@@ -16,16 +16,21 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from retalkit.batch.executor import Task, TaskResult, WorkerDiedError
+from retalkit.batch.forking import can_fork
 from retalkit.batch.local import LocalExecutor
-from retalkit.batch.worker import TaskContext
+from retalkit.batch.worker import TaskContext, WorkerState
 from retalkit.errors import BatchError
 from retalkit.pipeline.render_helpers import RenderRequest, SegmentClaims
 from retalkit.pipeline.render_share import render_share
+from retalkit.plugins.registry import Registry
 
 SHARE: Final = "retalkit.batch.render_helpers:share"
 PREPARE: Final = "retalkit.batch.render_helpers:load_modules"
 FRAMES_PER_PROCESS: Final = 500
 """Number of output frames per process from which another process saves more time than its start costs."""
+FRAMES_PER_FORK: Final = 50
+"""``FRAMES_PER_PROCESS`` for processes that are forked, which need not import any module, and videos that are decoded
+within a fraction of a second."""
 
 _REPORT_SECONDS: Final = 0.5
 
@@ -70,10 +75,18 @@ class LocalRenderHelpers:
         self._lock = threading.Lock()
         self._folder: Path | None = None
 
-    def prepare(self, frames: int) -> bool:
-        count = min(self._most, frames // FRAMES_PER_PROCESS - 1)
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+        forks = can_fork()
+        frames_each = FRAMES_PER_FORK if forks and cheap_source else FRAMES_PER_PROCESS
+        count = min(self._most, frames // frames_each - 1)
         if count < 1:
             return False
+        if forks:
+            try:
+                self._executor = LocalExecutor(count, forked=WorkerState({tuple(self._plugins): registry}))
+            except OSError:
+                return False  # The limit of the number of processes is reached, so that the run renders alone.
+            return True
         self._executor = LocalExecutor(count)
         for _ in range(count):
             self._submit(PREPARE, {})

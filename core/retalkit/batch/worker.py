@@ -26,11 +26,12 @@ _REPORT_SECONDS = 1.0
 class WorkerState:
     """State of one worker process, which its tasks share."""
 
-    def __init__(self) -> None:
+    def __init__(self, registries: Mapping[tuple[str, ...], Registry] | None = None) -> None:
+        """Initialise the state. ``registries``: known registries by plugin files."""
         self.pool = ObjectPool()
         """Pool that keeps stages and networks loaded between tasks."""
         self.cancellation = threading.Event()
-        self._registries: dict[tuple[str, ...], Registry] = {}
+        self._registries = dict(registries or {})
 
     def registry(self, plugins: Sequence[str]) -> Registry:
         """Return the installed plugins and the plugin files ``plugins``. Each set of files is loaded once."""

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from retalkit.native_logs import LOG_LINE
+from retalkit.native_logs import FILTER_THREAD, LOG_LINE
 
 _STDERR: Final = 2
 _WAIT_SECONDS: Final = 1.0
@@ -39,7 +39,7 @@ def filter_native_logs() -> Generator[None]:
     sys.stderr = open(  # noqa: SIM115
         saved, "w", buffering=1, encoding=stream.encoding, errors=stream.errors, closefd=False
     )
-    thread = threading.Thread(target=_forward, args=(reading, saved), name="native logs", daemon=True)
+    thread = threading.Thread(target=_forward, args=(reading, saved), name=FILTER_THREAD, daemon=True)
     thread.start()
     try:
         yield

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from retalkit.plugins.registry import Registry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
@@ -30,8 +32,12 @@ class RenderHelpers(Protocol):
     Python executes one thread at a time, so that one process cannot use all cores.
     """
 
-    def prepare(self, frames: int) -> bool:
-        """Start the processes if rendering ``frames`` output frames justifies them, and return whether they start."""
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+        """Start the processes if rendering ``frames`` output frames justifies them, and return whether they start.
+
+        ``cheap_source``: whether decoding takes little time, so that each process can decode all frames. ``registry``:
+        plugins of the run, which copies of this process can use.
+        """
         ...
 
     def start(self, request: RenderRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from retalkit.media.encoding import output_time_base
 from retalkit.media.layer import write_layer
 from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
-from retalkit.media.sources import MediaSource, open_source
+from retalkit.media.sound_encoding import SoundTrack
+from retalkit.media.sources import MediaSource, VideoSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver, report_detail
 from retalkit.paths import check_encoding, reserved
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
-from retalkit.pipeline.cue_run import check_options, prepare_cues
+from retalkit.pipeline.background_sound import BackgroundSound
+from retalkit.pipeline.cue_run import PreparedRun, check_options, prepare_cues
 from retalkit.pipeline.cue_sound import cue_entries
 from retalkit.pipeline.finish import ReadyFinisher, finish, make_finishers, sign_layer
 from retalkit.pipeline.frame_counts import edited_times, unedited_times
@@ -221,7 +223,9 @@ class _Run:
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
             self.note([timeline.note] if timeline.note else [])
-            helpers = helpers if helpers is not None and helpers.prepare(timeline.count) else None
+            if helpers is not None:
+                cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
+                helpers = helpers if helpers.prepare(timeline.count, cheap, self.registry) else None
             limited = analysed_part(source, timeline, self.config.analysis_seconds)
             self.expect(chosen, output, source, timeline, limited, sounds)
             prepared = prepare_run(steps, limited, sounds[0], timeline, self.video)
@@ -235,46 +239,65 @@ class _Run:
             self.record.cues = cue_entries(checked)
         self.note(prepared.notes)
         self.record.persons = prepared.persons
-        with ExitStack() as stack:
-            jobs, animators = open_jobs(stack, steps, prepared, timeline, source)
-            window = self.window(timeline, source)
-            renderer = segment_renderer(
-                steps, source, jobs, animators, window, self.pixels_key(prepared.keys, window), output
+        self._produce(chosen, steps, source, timeline, output, prepared, finishers, helpers)
+        if prune_cache:
+            steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
+        return self.record
+
+    def _produce(
+        self,
+        chosen: Plan,
+        steps: ClipSteps,
+        source: MediaSource,
+        timeline: OutputTimeline,
+        output: OutputPlan,
+        prepared: PreparedRun,
+        finishers: Sequence[ReadyFinisher],
+        helpers: RenderHelpers | None,
+    ) -> None:
+        """Render the frames, encode the sound beside, and write the output and the record."""
+        window, names = self.window(timeline, source), [each.name for each in prepared.jobs]
+
+        def track() -> SoundTrack | None:
+            cancelled = steps.cancellation.is_set
+            return window.part_of(
+                output.sound.track(prepared.speeches, timeline.duration, output.audio, cancelled, prepared.replaced)
             )
-            rendering = self.render(steps, renderer, helpers)
-            watches = [job.watch for job in jobs]
-            record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
-        self.note(source.warnings)
-        self.note(_unedited_note(rendering))
-        names = [each.name for each in prepared.jobs]
-        self.complete(chosen, steps, rendering, window, names)
-        if output.layer is not None:
-            self.write_layer(steps, rendering, source, timeline, output.layer, finishers)
-        with steps.timer.step("join", None):
-            track = output.sound.track(
-                prepared.speeches, timeline.duration, output.audio, steps.cancellation.is_set, prepared.replaced
-            )
-            self.note(output.sound.notes)
-            finish(
-                rendering.segments,
-                window.part_of(track),
-                self.record,
-                finishers,
-                video=self.video,
-                speech=self.speeches[0],
-                duration=window.duration,
-                time_base=output_time_base(timeline.time_base),
-                frames=window.count,
-                colour=source.colour,
-                kept=None if self.preview is not None else output.kept,
-            )
+
+        with closing(BackgroundSound(track)) as sound:
+            with ExitStack() as stack:
+                jobs, animators = open_jobs(stack, steps, prepared, timeline, source)
+                renderer = segment_renderer(
+                    steps, source, jobs, animators, window, self.pixels_key(prepared.keys, window), output
+                )
+                rendering = self.render(steps, renderer, helpers)
+                watches = [job.watch for job in jobs]
+                record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
+            self.note(source.warnings)
+            self.note(_unedited_note(rendering))
+            self.complete(chosen, steps, rendering, window, names)
+            if output.layer is not None:
+                self.write_layer(steps, rendering, source, timeline, output.layer, finishers)
+            with steps.timer.step("join", None):
+                encoded = sound.result()
+                self.note(output.sound.notes)
+                finish(
+                    rendering.segments,
+                    encoded,
+                    self.record,
+                    finishers,
+                    video=self.video,
+                    speech=self.speeches[0],
+                    duration=window.duration,
+                    time_base=output_time_base(timeline.time_base),
+                    frames=window.count,
+                    colour=source.colour,
+                    kept=None if self.preview is not None else output.kept,
+                )
         remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, window, names)
         self.record.save()
         self.time_left.save()
-        if prune_cache:
-            steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
-        return self.record
 
     def window(self, timeline: OutputTimeline, source: MediaSource) -> OutputWindow:
         """Return the frames to render."""

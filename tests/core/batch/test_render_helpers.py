@@ -6,14 +6,18 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from retalkit.batch import render_helpers
 from retalkit.batch.render_helpers import LocalRenderHelpers
-from retalkit.pipeline import render as rendering
+from retalkit.batch.worker import WorkerState
+from retalkit.pipeline import segments
 from retalkit.pipeline.render_helpers import RenderRequest, SegmentClaims
 from retalkit.pipeline.render_share import render_share
 from retalkit.pipeline.run import dub
 from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
 
 from tests.packets import Packets, packets
 
@@ -25,9 +29,10 @@ class Recorder(LocalRenderHelpers):
         super().__init__(2)
         self.request: RenderRequest | None = None
         self.prepared = 0
+        self.cheap_source = False
 
-    def prepare(self, frames: int) -> bool:
-        self.prepared = frames
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+        self.prepared, self.cheap_source = frames, cheap_source
         return True
 
     def start(self, request: RenderRequest) -> None:
@@ -83,7 +88,7 @@ def expected(
     """Packets of a run in one process with segments of 10 frames, and its cache."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rendering, "SEGMENT_FRAMES", 10)
+        patch.setattr(segments, "SEGMENT_FRAMES", 10)
         dub(moving_head, short_speech, folder / "out.mp4", cache=folder / "cache")
         yield packets(folder / "out.mp4"), folder / "cache"
 
@@ -102,7 +107,7 @@ def test_shared_output_is_identical(
     helpers = ThreadHelpers(tmp_path / "claims", fails)
     record = dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers)
     assert packets(tmp_path / "out.mp4") == alone
-    assert helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
+    assert helpers.cheap_source and helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
     assert len(list((tmp_path / "claims").iterdir())) == 5
     assert helpers.frames == 0 if fails else helpers.frames >= 20
 
@@ -117,7 +122,7 @@ def test_worker_process_renders_segments(
     _without_segments(cache)
     assert recorder.request is not None
     with LocalRenderHelpers(2) as helpers:
-        assert helpers.prepare(1000)
+        assert helpers.prepare(1000, True, discover())
         helpers.start(recorder.request)
         helpers.wait()
         assert helpers.rendered() == 50
@@ -125,11 +130,27 @@ def test_worker_process_renders_segments(
     assert list(cache.rglob("segment-*.mp4")) == segments
 
 
-def test_short_runs_start_no_process() -> None:
+@pytest.mark.parametrize("forks, cheap_source, frames", [(False, True, 1000), (True, False, 1000), (True, True, 100)])
+def test_short_runs_start_no_process(
+    forks: bool, cheap_source: bool, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork starts fast, but each process decodes the video, so that only short videos with few frames are shared."""
+    started: list[bool] = []
+
+    def executor(workers: int, forked: WorkerState | None = None) -> SimpleNamespace:
+        started.append(forked is not None)
+        nothing = SimpleNamespace(result=lambda: None)
+        return SimpleNamespace(submit=lambda task, report: nothing, cancel=lambda: None, close=lambda: None)
+
+    monkeypatch.setattr(render_helpers, "LocalExecutor", executor)
+    monkeypatch.setattr(render_helpers, "can_fork", lambda: forks)
+    for processes, count in ((1, 100_000), (4, frames - 1)):
+        with LocalRenderHelpers(processes) as helpers:
+            assert not helpers.prepare(count, cheap_source, discover())
+    assert not started
     with LocalRenderHelpers(4) as helpers:
-        assert not helpers.prepare(900)
-    with LocalRenderHelpers(1) as helpers:
-        assert not helpers.prepare(100_000)
+        assert helpers.prepare(frames, cheap_source, discover())
+    assert started == [forks]
 
 
 def test_a_stage_that_is_not_parallel_renders_alone(
