@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -41,10 +42,15 @@ PILLOW_ERRORS = (
     RuntimeError,
     ArithmeticError,
     MemoryError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    struct.error,
     Image.DecompressionBombError,
 )
-"""Errors that Pillow raises for damaged files. The AVIF decoder raises RuntimeError, and divides by the stored time
-base."""
+"""Errors that Pillow raises for damaged files, which include those that usually indicate a bug. For example, the AVIF
+decoder divides by the stored time base, and the TIFF decoder raises TypeError if a page has no size."""
 
 
 def file_kind(path: Path) -> FileKind:
@@ -226,7 +232,7 @@ def _orientation(path: Path) -> int:
         with Image.open(path) as image:
             # The TIFF library rotates the image.
             value = 1 if image.format == "TIFF" else int(image.getexif().get(_ORIENTATION, 1))
-    except (*PILLOW_ERRORS, TypeError):
+    except PILLOW_ERRORS:
         return 1
     return value if 1 <= value <= 8 else 1
 

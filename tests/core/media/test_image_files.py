@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,3 +182,16 @@ def test_damaged_animated_png_is_not_decoded_by_opencv(tmp_path: Path, monkeypat
     assert file_kind(path) == "photo"
     image, _ = read_photo(path)
     assert image.shape == frame_image(0).shape
+
+
+def test_damaged_second_page_of_a_tiff_file_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tiff"
+    first, second = (Image.fromarray(frame_image(number)) for number in range(2))
+    first.save(path, save_all=True, append_images=[second])
+    content = bytearray(path.read_bytes())
+    # The second page has no width (tag 256, type 4), for which Pillow raises TypeError.
+    place = content.rindex(struct.pack("<HHI", 256, 4, 1))
+    content[place : place + 2] = struct.pack("<H", 250)
+    path.write_bytes(content)
+    image, notes = read_photo(path)
+    assert np.array_equal(image, frame_image(0)) and not notes
