@@ -18,7 +18,7 @@ from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import StoredAnalysis
-from retalkit.pipeline.detect import frame_batches
+from retalkit.pipeline.detection_batches import frame_batches
 from retalkit.pipeline.face_job import NO_FACE, FaceJob, SyncedFrames, open_face_job
 from retalkit.pipeline.keys import run_keys
 from retalkit.pipeline.plan import plan

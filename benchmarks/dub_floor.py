@@ -27,7 +27,7 @@ from retalkit.media.sources import VideoSource, open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import analysed_part
-from retalkit.pipeline.detect import frame_batches
+from retalkit.pipeline.detection_batches import frame_batches
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.segments import segment_ranges
 from retalkit.plugins.discovery import discover

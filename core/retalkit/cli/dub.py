@@ -159,14 +159,14 @@ def dub(
             for choice in read_options(syncer, read.lip_syncer).drivers().values():
                 check_language(language, read_options(registry.driver(choice.use), choice))
 
-        from retalkit.batch.render_helpers import LocalRenderHelpers, default_processes
+        from retalkit.batch.run_helpers import LocalRunHelpers, default_processes
         from retalkit.pipeline.run import dub as run_dub
 
         part = _preview(preview, at)
 
         if registry.problems:
             report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
-        with LocalRenderHelpers(default_processes() if processes is None else processes, plugin or ()) as helpers:
+        with LocalRunHelpers(default_processes() if processes is None else processes, plugin or ()) as helpers:
             record = run_dub(
                 video,
                 speech,

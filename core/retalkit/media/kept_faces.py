@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ _MARGIN: Final = 0.12
 
 
 class KeptFaces:
-    """Parts of the frames of one video that contain all faces. Nothing is kept of a video that exceeds the limit."""
+    """Parts of the frames of one video that contain all faces. Nothing is kept of a video that exceeds the limit.
+    Several threads may add parts."""
 
     def __init__(self, source: VideoSource, limit: int = KEPT_FACE_BYTES) -> None:
         """Initialise the parts. ``limit``: maximum size in bytes. A limit of 0 keeps nothing."""
@@ -32,6 +34,7 @@ class KeptFaces:
         # A source that keeps its frames decodes them once in any case.
         self._limit = 0 if source.keeps_frames() else limit
         self._bytes = 0
+        self._lock = threading.Lock()
         self._parts: dict[int, tuple[int, int, av.VideoFrame]] = {}
 
     def add(self, index: int, frame: av.VideoFrame, faces: Sequence[NDArray[np.float32]]) -> None:
@@ -42,16 +45,20 @@ class KeptFaces:
         left, top, right, bottom = _around(np.concatenate(usable), frame.width, frame.height)
         if right - left < 2 or bottom - top < 2:
             return
-        self._bytes += (right - left) * (bottom - top) * 3 // 2
-        if self._bytes > self._limit:
-            self.clear()
-            return
-        self._parts[index] = (left, top, frame_part(frame, left, top, right - left, bottom - top))
+        part = frame_part(frame, left, top, right - left, bottom - top)
+        with self._lock:
+            self._bytes += part.width * part.height * 3 // 2
+            if self._bytes > self._limit:
+                self._limit = 0
+                self._parts.clear()
+            else:
+                self._parts[index] = (left, top, part)
 
     def clear(self) -> None:
         """Release all parts, and keep nothing from now on."""
-        self._limit = 0
-        self._parts.clear()
+        with self._lock:
+            self._limit = 0
+            self._parts.clear()
 
     def read(self, indexes: Sequence[int]) -> Iterator[FrameBatch] | None:
         """Return an iterator over batches of one frame each, or None if a frame is not kept."""

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from retalkit.geometry.face_tracker import area
-from retalkit.geometry.scene_cuts import CutDetector, sampling_step, thumbnail_of_samples
-from retalkit.media.decoded_frames import DecodedFrames
-from retalkit.media.prefetch import ReadAhead
-from retalkit.media.sources import VideoSource
 from retalkit.observer import Observer
-from retalkit.pipeline.analysis_store import LimitedSource
-from retalkit.pipeline.face_checks import FaceChecker
-from retalkit.pipeline.stage_errors import check_cancelled
-from retalkit.stages import DetectorSession, Face, FrameBatch, Source
+from retalkit.pipeline.detection_parts import FrameDetections, PartDetector, detect_in_parts
+from retalkit.pipeline.run_helpers import SharedWork
+from retalkit.stages import Face
 from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 3
-"""Version number in the cache key. The number must be increased when the decoded frames, cut detection or the storage
-format change."""
+VERSION: Final = 4
+"""Version number in the cache key. The number must be increased when the decoded frames, cut detection, the parts of a
+clip or the storage format change."""
 
 DESCRIPTION: Final = "detections.json"
 _LANDMARKS = "face_landmarks.f32"
@@ -37,50 +29,7 @@ _REASONS = "face_reasons.i32"
 _COUNTS = "face_counts.i32"
 _CUTS = "cuts.i32"
 
-_BATCH_BYTES: Final = 24 << 20
 _ROWS: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class FrameDetections:
-    """Detection results for one frame."""
-
-    index: int
-    """Frame index in the source video."""
-    is_cut: bool
-    """Whether a new shot starts at this frame."""
-    faces: list[Face]
-
-
-def frame_batches(source: Source, start: int, stop: int) -> Generator[FrameBatch, None, None]:
-    """Yield frames [start, stop) in batches of limited size, with the starts of shots after ``start``.
-
-    A background thread decodes the frames in advance and detects the scene cuts. The frames of a video are converted to
-    RGB only where they are read.
-    """
-    batches = ReadAhead(_batches(source, start, stop), depth=1)
-    try:
-        yield from batches
-    finally:
-        batches.close()
-
-
-def _batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
-    info, cuts = source.info, CutDetector()
-    size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
-    step = sampling_step(info.width, info.height)
-    video = source.complete if isinstance(source, LimitedSource) else source
-    decodes = isinstance(video, VideoSource)
-    frames = video.read_video_frames(range(start, stop)) if decodes else source.read(range(start, stop))
-    for first in range(start, stop, size):
-        last = min(first + size, stop)
-        read: list[Any] = [frame for _, frame in islice(frames, last - first)]
-        make = partial(DecodedFrames, read) if decodes else partial(FrameBatch, np.stack(read))
-        times, indexes = source.times(first, last), np.arange(first, last, dtype=np.int64)
-        batch = make(times, indexes)
-        samples = (batch.sampled(row, step) for row in range(last - first))
-        starts = [cuts.starts_shot(thumbnail_of_samples(each)) for each in samples]
-        yield make(times, indexes, np.array(starts, np.bool_))
 
 
 def is_complete(folder: CacheEntry) -> bool:
@@ -90,19 +39,18 @@ def is_complete(folder: CacheEntry) -> bool:
 
 
 def detect_faces(
-    source: Source,
-    session: DetectorSession,
-    scheme: str,
+    detector: PartDetector,
+    parts: Sequence[tuple[int, int]],
     folder: Folder,
     observer: Observer,
-    cancelled: Callable[[], bool],
+    shared: SharedWork | None = None,
 ) -> None:
     """Detect the faces in every frame and store the detections and the shot boundaries.
 
-    Raises RunCancelledError between batches if ``cancelled()`` returns True.
+    ``parts``: consecutive parts of the clip. ``shared``: other processes that detect parts at the same time, or None.
+
+    Raises RunCancelledError between batches if the run is cancelled.
     """
-    checker = FaceChecker(scheme)
-    kept = source.kept_faces if isinstance(source, LimitedSource) else None
     reasons = [""]
     landmarks_shape: tuple[int, ...] = (0, 3)
     found = 0
@@ -120,26 +68,21 @@ def detect_faces(
         RowWriter(counts_path, np.int32) as counts_file,
         RowWriter(cuts_path, np.int32) as cuts_file,
     ):
-        for batch in frame_batches(source, 0, source.info.frame_count):
-            check_cancelled(cancelled)
-            cuts_file.append(np.asarray(batch.shot_starts, np.int32))
-            for row, faces in enumerate(session.detect(batch)):
-                counts_file.append(np.array([len(faces)], np.int32))
-                if kept is not None and isinstance(batch, DecodedFrames):
-                    kept.add(int(batch.indexes[row]), batch.decoded[row], [face.landmarks for face in faces])
-                for face in checker.check(batch, row, faces):
-                    landmarks_shape = face.landmarks.shape
-                    landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])
-                    boxes_file.append(np.asarray(face.box, np.float32)[None])
-                    # Faces that contradict the image are never tracked.
-                    scores_file.append(np.array([0.0 if face.reason else face.score], np.float64))
-                    if face.reason not in reasons:
-                        reasons.append(face.reason)
-                    reasons_file.append(np.array([reasons.index(face.reason)], np.int32))
-                found += len(faces)
-            observer.advanced("faces", int(batch.indexes[-1]) + 1)
+        for frames in detect_in_parts(detector, parts, shared, lambda done: observer.advanced("faces", done)):
+            cuts_file.append(np.array([frame.is_cut for frame in frames], np.int32))
+            counts_file.append(np.array([len(frame.faces) for frame in frames], np.int32))
+            for face in (face for frame in frames for face in frame.faces):
+                landmarks_shape = face.landmarks.shape
+                landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])
+                boxes_file.append(np.asarray(face.box, np.float32)[None])
+                # Faces that contradict the image are never tracked.
+                scores_file.append(np.array([0.0 if face.reason else face.score], np.float64))
+                if face.reason not in reasons:
+                    reasons.append(face.reason)
+                reasons_file.append(np.array([reasons.index(face.reason)], np.int32))
+                found += 1
     with folder.write(DESCRIPTION) as path:
-        facts = {"scheme": scheme, "landmarks_shape": landmarks_shape, "faces": found, "reasons": reasons}
+        facts = {"scheme": detector.scheme, "landmarks_shape": landmarks_shape, "faces": found, "reasons": reasons}
         path.write_text(json.dumps(facts), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import COEFFICIENTS, FIT_DESCRIPTION, StoredAnalysis
-from retalkit.pipeline.detect import frame_batches
+from retalkit.pipeline.detection_batches import frame_batches
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameBatch, ReconstructorSession, Source
 from retalkit.storage.cache import CacheEntry, Folder

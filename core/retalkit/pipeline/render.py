@@ -34,7 +34,7 @@ from retalkit.pipeline.frame_counts import FrameCounts
 from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow
-from retalkit.pipeline.render_helpers import RenderHelpers
+from retalkit.pipeline.run_helpers import SharedWork
 from retalkit.pipeline.segments import counts_name, segment_name, segment_ranges
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
@@ -191,10 +191,10 @@ class SegmentRenderer:
         return counted
 
 
-def render(renderer: SegmentRenderer, observer: Observer, helpers: RenderHelpers | None = None) -> Rendering:
+def render(renderer: SegmentRenderer, observer: Observer, shared: SharedWork | None = None) -> Rendering:
     """Render all segments that are missing.
 
-    ``helpers``: other processes that render segments of the same run at the same time, or None.
+    ``shared``: other processes that render segments of the same run at the same time, or None.
 
     Raises RunCancelledError between batches if the run is cancelled. Completed segments are kept.
     """
@@ -204,13 +204,13 @@ def render(renderer: SegmentRenderer, observer: Observer, helpers: RenderHelpers
     complete = sum(lengths[number] for number in stored)
     rendered = sum(lengths) - complete
     missing = [number for number in numbers if number not in stored]
-    if helpers is not None and missing:
+    if shared is not None and missing:
 
         def advanced(done: int) -> None:
-            observer.advanced("render", complete + done + helpers.rendered())
+            observer.advanced("render", complete + done + shared.done())
 
-        renderer.render(helpers.share(missing), advanced)
-        helpers.wait()
+        renderer.render(shared.claimed(missing), advanced)
+        shared.wait()
         # If a helper has failed, this process renders the segments that are still missing.
         stored = renderer.stored()
         complete = sum(lengths[number] for number in stored)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from retalkit.config import RunConfig
@@ -43,7 +44,7 @@ from retalkit.pipeline.record import (
     record_path,
 )
 from retalkit.pipeline.render import Rendering, SegmentRenderer, render
-from retalkit.pipeline.render_helpers import RenderHelpers, RenderRequest
+from retalkit.pipeline.run_helpers import DetectionRequest, RenderRequest, RunHelpers, SharedWork
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.stage_errors import check_cancelled
@@ -74,7 +75,7 @@ def dub(
     preview: Preview | None = None,
     prune_cache: bool = True,
     other_inputs: Iterable[Path] = (),
-    helpers: RenderHelpers | None = None,
+    helpers: RunHelpers | None = None,
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -172,7 +173,7 @@ class _Run:
         pool: ObjectPool | None,
         cancellation: threading.Event | None,
         prune_cache: bool,
-        helpers: RenderHelpers | None,
+        helpers: RunHelpers | None,
     ) -> RunRecord:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
@@ -194,7 +195,7 @@ class _Run:
         pool: ObjectPool | None,
         cancellation: threading.Event | None,
         prune_cache: bool,
-        helpers: RenderHelpers | None,
+        helpers: RunHelpers | None,
     ) -> RunRecord:
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None
@@ -226,6 +227,8 @@ class _Run:
             if helpers is not None:
                 cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
                 helpers = helpers if helpers.prepare(timeline.count, cheap, self.registry) else None
+            if helpers is not None:
+                steps.share_detection = partial(self.share_detection, helpers)
             limited = analysed_part(source, timeline, self.config.analysis_seconds)
             self.expect(chosen, output, source, timeline, limited, sounds)
             prepared = prepare_run(steps, limited, sounds[0], timeline, self.video)
@@ -253,7 +256,7 @@ class _Run:
         output: OutputPlan,
         prepared: PreparedRun,
         finishers: Sequence[ReadyFinisher],
-        helpers: RenderHelpers | None,
+        helpers: RunHelpers | None,
     ) -> None:
         """Render the frames, encode the sound beside, and write the output and the record."""
         window, names = self.window(timeline, source), [each.name for each in prepared.jobs]
@@ -311,15 +314,25 @@ class _Run:
             return keys.pixels
         return make_key("preview", keys.pixels, window.start, window.stop, window.size)
 
-    def render(self, steps: ClipSteps, renderer: SegmentRenderer, helpers: RenderHelpers | None) -> Rendering:
+    def render(self, steps: ClipSteps, renderer: SegmentRenderer, helpers: RunHelpers | None) -> Rendering:
         """Edit and encode the frames of the window."""
         with steps.timer.step("render", renderer.window.count, renderer.folder, store_cost=False) as step:
-            if helpers is not None:
-                helpers.start(self.request())
-            rendering = render(renderer, self.observer, helpers)
+            rendering = render(renderer, self.observer, None if helpers is None else helpers.render(self.request()))
             if not rendering.rendered:
                 step.cached()
         return rendering
+
+    def share_detection(self, helpers: RunHelpers, frames: int, key: str) -> SharedWork:
+        """Let other processes detect parts of the video. ``key``: cache key of the detections."""
+        return helpers.detect(
+            DetectionRequest(
+                configuration=self.config.model_dump(mode="json"),
+                video=str(self.video.absolute()),
+                frames=frames,
+                cache=str(self.cache_folder.absolute()),
+                key=key,
+            )
+        )
 
     def request(self) -> RenderRequest:
         """Return the description of this run for other processes."""

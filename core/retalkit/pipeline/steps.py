@@ -19,9 +19,11 @@ from retalkit.media.sources import open_source
 from retalkit.observer import Observer
 from retalkit.pipeline import detect, face_descriptors, fit, speech, track, tracklets
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
+from retalkit.pipeline.detection_parts import PartDetector, parts_of
 from retalkit.pipeline.keys import AnalysisKeys, analysis_keys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage, StageT
+from retalkit.pipeline.run_helpers import SharedWork
 from retalkit.pipeline.timing import StepTimer
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import (
@@ -52,6 +54,9 @@ class ClipSteps:
         self.pool = pool if pool is not None else ObjectPool()
         self.cancellation = cancellation if cancellation is not None else threading.Event()
         self.timer = StepTimer(observer)
+        self.share_detection: Callable[[int, str], SharedWork] | None = None
+        """Starts other processes that detect parts of a clip, given the number of frames and the cache key of the
+        detections. None if this process works alone."""
 
     def speech(self, sound: SoundSource, key: str, cancelled: Callable[[], bool] | None = None) -> SpeechTrack:
         """Return the denoised speech with its voice activity. This method may be called in a separate thread.
@@ -101,17 +106,27 @@ class ClipSteps:
 
     def detect(self, source: LimitedSource, keys: AnalysisKeys) -> detect.StoredDetections:
         """Return the face detections for every frame."""
-        stage, folder = self.plan.detector, self.cache.entry(keys.detections)
+        key = keys.detections
+        stage, folder = self.plan.detector, self.cache.entry(key)
         with self.timer.step("faces", source.info.frame_count, folder) as step:
             if detect.is_complete(folder):
                 step.cached()
             else:
-                opened = self.make(stage).open(DetectionClip(source=source.info), self.context(stage, folder))
-                with closing(opened) as session:
-                    detect.detect_faces(
-                        source, session, stage.landmark_scheme, folder, self.observer, self.cancellation.is_set
-                    )
+                count = source.info.frame_count
+                parts = parts_of(source, count) if stage.found.spec.parallel else [(0, count)]
+                shared = None if self.share_detection is None or len(parts) == 1 else self.share_detection(count, key)
+                detect.detect_faces(self.part_detector(source, folder), parts, folder, self.observer, shared)
         return detect.StoredDetections(folder.folder)
+
+    def part_detector(self, source: LimitedSource, folder: Folder) -> PartDetector:
+        """Return the detector of the parts of a clip. ``folder``: cache entry of the detections."""
+        stage = self.plan.detector
+        return PartDetector(
+            source=source,
+            open_session=lambda: self.make(stage).open(DetectionClip(source=source.info), self.context(stage, folder)),
+            scheme=stage.landmark_scheme,
+            cancelled=self.cancellation.is_set,
+        )
 
     def tracklets(self, detections: detect.StoredDetections, key: str) -> tracklets.StoredTracklets:
         """Return the tracklets of all faces."""

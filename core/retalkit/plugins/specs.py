@@ -117,8 +117,11 @@ class StageSpec:
     """Names of the checkpoints that the stage loads for all options. ``StageConfig.checkpoints`` returns additional
     names."""
     parallel: bool = False
-    """Whether several processes may render parts of one run with this stage. This is useful for stages that mainly
-    execute Python code on the CPU. Every process opens a session, which reads the cached results of the first."""
+    """Whether parts of one run may be processed at the same time. This is useful for stages that use one CPU core.
+
+    Several processes then render parts of the output. Every process opens a session, which reads the cached results of
+    the first. Of a detector, several threads open sessions for parts of the clip. Each session also receives the eight
+    frames before its part."""
     eases: bool = False
     """Whether a lip syncer follows ``LipSyncClip.strength``. The edits of other lip syncers fade in and out."""
     optional_checkpoints: tuple[str, ...] = ()

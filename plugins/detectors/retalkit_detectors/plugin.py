@@ -26,6 +26,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=MediaPipeConfig,
             gives=frozenset({"landmarks:mesh478"}),
             requires=("mediapipe", "cv2"),
+            parallel=True,
         ),
         *face_alignment.STAGES,
     ]

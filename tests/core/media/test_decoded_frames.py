@@ -13,7 +13,7 @@ from retalkit.media.frame_editing import edit_region, to_rgb
 from retalkit.media.pixel_format import FORMATS, YUV420P
 from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import planes_of
-from retalkit.pipeline.detect import frame_batches
+from retalkit.pipeline.detection_batches import frame_batches
 from retalkit.stages import FrameBatch
 
 

@@ -9,6 +9,7 @@ import pytest
 import retalkit
 from retalkit.config import RunConfig
 from retalkit.pipeline.detect import StoredDetections, detect_faces
+from retalkit.pipeline.detection_parts import PartDetector
 from retalkit.plugins.discovery import discover
 from retalkit.stages import Face, FrameBatch, SourceInfo
 from retalkit.storage.cache import Folder
@@ -42,6 +43,8 @@ class _Source:
 class _Detector:
     """Returns as many faces as the frame's index modulo 3."""
 
+    def close(self) -> None: ...
+
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
         return [
             [
@@ -59,7 +62,8 @@ class _Silent:
 def test_stored_detections_are_those_of_the_detector(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "detections")
     source, detector = _Source(), _Detector()
-    detect_faces(source, detector, "mesh478", folder, _Silent(), lambda: False)  # pyright: ignore[reportArgumentType]
+    parts = PartDetector(source=source, open_session=lambda: detector, scheme="mesh478", cancelled=lambda: False)
+    detect_faces(parts, [(0, 5)], folder, _Silent())
     stored = StoredDetections(folder.folder)
     assert (stored.scheme, stored.frame_count, stored.landmarks_shape) == ("mesh478", 5, (2, 3))
     for frame in stored:

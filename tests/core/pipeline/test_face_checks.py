@@ -12,6 +12,7 @@ from retalkit.geometry.mouth_visibility import shows_mouth
 from retalkit.geometry.schemes import IBUG68, MESH478, convert
 from retalkit.media.sources import open_source
 from retalkit.pipeline.detect import StoredDetections, detect_faces
+from retalkit.pipeline.detection_parts import PartDetector
 from retalkit.pipeline.face_checks import MOUTH_NOT_VISIBLE, FaceChecker
 from retalkit.pipeline.steps import no_face_error
 from retalkit.pipeline.track import face_count, track_face
@@ -101,12 +102,17 @@ class _Clip:
             yield index, self._images[index]
 
 
+def _detect(clip: _Clip, session: MediaPipeSession, folder: Folder) -> None:
+    """Store the detections of a clip, and close the session."""
+    detector = PartDetector(source=clip, open_session=lambda: session, scheme=MESH478, cancelled=lambda: False)
+    detect_faces(detector, [(0, clip.info.frame_count)], folder, _Silent())
+
+
 def test_face_that_is_upside_down_is_rejected_with_its_reason(tmp_path: Path, images) -> None:
     turned = [np.ascontiguousarray(image[::-1, ::-1]) for image in images]
     session = MediaPipeSession(MediaPipeConfig())
     folder = Folder(tmp_path / "detections")
-    detect_faces(_Clip(turned), session, MESH478, folder, _Silent(), lambda: False)
-    session.close()
+    _detect(_Clip(turned), session, folder)
     stored = StoredDetections(folder.folder)
     assert any(frame.faces for frame in stored)
     assert set(stored.rejected().values()) == {UPSIDE_DOWN}
@@ -121,8 +127,7 @@ def test_face_that_is_upside_down_is_rejected_with_its_reason(tmp_path: Path, im
 def test_face_number_that_does_not_exist_names_the_number_of_faces(tmp_path: Path, images) -> None:
     session = MediaPipeSession(MediaPipeConfig())
     folder = Folder(tmp_path / "detections")
-    detect_faces(_Clip(images), session, MESH478, folder, _Silent(), lambda: False)
-    session.close()
+    _detect(_Clip(images), session, folder)
     stored = StoredDetections(folder.folder)
     assert stored.rejected() == {}
     error = no_face_error(Path("a.mp4"), stored, 3)

@@ -20,7 +20,7 @@ from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
 from retalkit.media.sources import open_source
 from retalkit.pipeline.analysis_store import LimitedSource
-from retalkit.pipeline.detect import frame_batches
+from retalkit.pipeline.detection_batches import frame_batches
 from retalkit.stages import DetectorWithReasons, Face, FrameBatch, Runtime
 from retalkit_detectors.mediapipe_mesh import MediaPipeDetector, MediaPipeSession
 from retalkit_detectors.mediapipe_options import MediaPipeConfig

@@ -1,4 +1,4 @@
-"""Rendering of some segments of a run that another process has started."""
+"""Work on a run that another process has started: detection of some parts, and rendering of some segments."""
 
 from __future__ import annotations
 
@@ -12,17 +12,45 @@ from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
-from retalkit.pipeline.analysis_store import analysed_part
+from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
+from retalkit.pipeline.detection_parts import FrameDetections, parts_of, save_part
 from retalkit.pipeline.output_plan import plan_output
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.preview import whole_output
-from retalkit.pipeline.render_helpers import RenderRequest, SegmentClaims
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.registry import Registry
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache
+
+
+def detect_share(
+    request: DetectionRequest,
+    registry: Registry,
+    detected: Callable[[int], None],
+    *,
+    pool: ObjectPool | None = None,
+    cancellation: threading.Event | None = None,
+) -> None:
+    """Detect parts of a clip, starting with the last part, until all parts are claimed.
+
+    ``detected`` receives the number of processed frames. Raises RunCancelledError if the run is cancelled.
+    """
+    config = RunConfig.model_validate(request.configuration)
+    steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), SilentObserver(), pool, cancellation)
+    source = LimitedSource(open_source(Path(request.video)), request.frames)
+    detector = steps.part_detector(source, steps.cache.entry(request.key))
+    parts, folder = parts_of(source, request.frames), Path(request.claims)
+    done = 0
+    for number in Claims(folder).claimed(reversed(range(len(parts)))):
+        frames: list[FrameDetections] = []
+        for batch in detector.detect(*parts[number]):
+            frames += batch
+            detected(done + len(frames))
+        done += len(frames)
+        save_part(folder, number, frames)
 
 
 def render_share(
@@ -52,4 +80,4 @@ def render_share(
         renderer = segment_renderer(steps, source, jobs, animators, window, prepared.keys.pixels, output)
         stored = renderer.stored()
         missing = [number for number in range(len(renderer.segments)) if number not in stored]
-        renderer.render(SegmentClaims(Path(request.claims)).claimed(reversed(missing)), rendered)
+        renderer.render(Claims(Path(request.claims)).claimed(reversed(missing)), rendered)

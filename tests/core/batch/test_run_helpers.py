@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from retalkit.batch import render_helpers
-from retalkit.batch.render_helpers import LocalRenderHelpers
+from retalkit.batch import run_helpers
+from retalkit.batch.run_helpers import LocalRunHelpers
 from retalkit.batch.worker import WorkerState
 from retalkit.pipeline import segments
-from retalkit.pipeline.render_helpers import RenderRequest, SegmentClaims
-from retalkit.pipeline.render_share import render_share
 from retalkit.pipeline.run import dub
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
+from retalkit.pipeline.shared_work import detect_share, render_share
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 
 from tests.packets import Packets, packets
 
 
-class Recorder(LocalRenderHelpers):
-    """Helpers that only record the request of the run."""
+class ThreadWork:
+    """Work that a thread of this process shares."""
 
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.request: RenderRequest | None = None
+    def __init__(self, folder: Path, share: Callable[[Callable[[int], None]], None] | None, least: int) -> None:
+        """Start the thread, and wait until it has processed ``least`` frames. ``share``: None starts no thread."""
+        self.folder = folder
+        self.frames = 0
+        self._thread: threading.Thread | None = None
+        if share is None:
+            return
+        ahead = threading.Event()
+
+        def report(frames: int) -> None:
+            self.frames = frames
+            if frames >= least:
+                ahead.set()
+
+        self._thread = threading.Thread(target=share, args=(report,))
+        self._thread.start()
+        assert ahead.wait(60)
+
+    def claimed(self, numbers: Iterable[int]) -> Iterator[int]:
+        return Claims(self.folder).claimed(numbers)
+
+    def done(self) -> int:
+        return self.frames
+
+    def wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+
+class Helpers:
+    """Helpers that detect and render in threads of this process. They are ahead of the run."""
+
+    def __init__(self, folder: Path, fails: bool = False, helps: bool = True) -> None:
+        self.folder, self.fails, self.helps = folder, fails, helps
+        self.requests: list[DetectionRequest | RenderRequest] = []
+        self.works: list[ThreadWork] = []
         self.prepared = 0
         self.cheap_source = False
 
@@ -35,50 +69,29 @@ class Recorder(LocalRenderHelpers):
         self.prepared, self.cheap_source = frames, cheap_source
         return True
 
-    def start(self, request: RenderRequest) -> None:
-        self.request = request
+    def detect(self, request: DetectionRequest) -> ThreadWork:
+        share = partial(detect_share, replace(request, claims=str(self.folder / "detect")), discover())
+        return self._start(request, "detect", share, 20)
 
-    def share(self, missing: Iterable[int]) -> Iterator[int]:
-        return iter(missing)
+    def render(self, request: RenderRequest) -> ThreadWork:
+        share = partial(render_share, replace(request, claims=str(self.folder / "render")), discover())
+        return self._start(request, "render", share, 20)
 
-
-class ThreadHelpers(Recorder):
-    """Helper that renders in a thread of this process. It renders two segments before the run renders any."""
-
-    def __init__(self, folder: Path, fails: bool) -> None:
-        super().__init__()
-        self.folder, self.fails = folder, fails
-        self.frames = 0
-        self.ahead = threading.Event()
-        self.thread: threading.Thread | None = None
-
-    def start(self, request: RenderRequest) -> None:
-        self.folder.mkdir()
+    def _start(
+        self,
+        request: DetectionRequest | RenderRequest,
+        name: str,
+        share: Callable[[Callable[[int], None]], None],
+        least: int,
+    ) -> ThreadWork:
+        self.requests.append(request)
+        folder = self.folder / name
+        folder.mkdir(parents=True)
         if self.fails:
-            # A helper that dies has claimed segments that nobody renders.
-            assert list(SegmentClaims(self.folder).claimed([1, 3])) == [1, 3]
-            return
-        self.thread = threading.Thread(target=self._render, args=(replace(request, claims=str(self.folder)),))
-        self.thread.start()
-        assert self.ahead.wait(60)
-
-    def _render(self, request: RenderRequest) -> None:
-        def rendered(frames: int) -> None:
-            self.frames = frames
-            if frames >= 20:
-                self.ahead.set()
-
-        render_share(request, discover(), rendered)
-
-    def share(self, missing: Iterable[int]) -> Iterator[int]:
-        return SegmentClaims(self.folder).claimed(missing)
-
-    def rendered(self) -> int:
-        return self.frames
-
-    def wait(self) -> None:
-        if self.thread is not None:
-            self.thread.join()
+            # A helper that dies has claimed work that nobody does.
+            assert list(Claims(folder).claimed([1, 3])) == [1, 3]
+        self.works.append(ThreadWork(folder, share if self.helps and not self.fails else None, least))
+        return self.works[-1]
 
 
 @pytest.fixture(scope="module")
@@ -104,29 +117,31 @@ def test_shared_output_is_identical(
 ) -> None:
     alone, cache = expected
     _without_segments(cache)
-    helpers = ThreadHelpers(tmp_path / "claims", fails)
+    helpers = Helpers(tmp_path / "claims", fails)
     record = dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers)
     assert packets(tmp_path / "out.mp4") == alone
     assert helpers.cheap_source and helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
-    assert len(list((tmp_path / "claims").iterdir())) == 5
-    assert helpers.frames == 0 if fails else helpers.frames >= 20
+    (work,) = helpers.works
+    assert len(list(work.folder.iterdir())) == 5
+    assert work.frames == 0 if fails else work.frames >= 20
 
 
 def test_worker_process_renders_segments(
     expected: tuple[Packets, Path], moving_head: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     _, cache = expected
-    recorder = Recorder()
+    recorder = Helpers(tmp_path, helps=False)
     dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=recorder)
     segments = list(cache.rglob("segment-000000.mp4"))
     _without_segments(cache)
-    assert recorder.request is not None
-    with LocalRenderHelpers(2) as helpers:
+    (request,) = recorder.requests
+    assert isinstance(request, RenderRequest)
+    with LocalRunHelpers(2) as helpers:
         assert helpers.prepare(1000, True, discover())
-        helpers.start(recorder.request)
-        helpers.wait()
-        assert helpers.rendered() == 50
-        assert not list(helpers.share([0])), "the process has claimed the only segment"
+        work = helpers.render(request)
+        work.wait()
+        assert work.done() == 50
+        assert not list(work.claimed([0])), "the process has claimed the only segment"
     assert list(cache.rglob("segment-*.mp4")) == segments
 
 
@@ -142,13 +157,13 @@ def test_short_runs_start_no_process(
         nothing = SimpleNamespace(result=lambda: None)
         return SimpleNamespace(submit=lambda task, report: nothing, cancel=lambda: None, close=lambda: None)
 
-    monkeypatch.setattr(render_helpers, "LocalExecutor", executor)
-    monkeypatch.setattr(render_helpers, "can_fork", lambda: forks)
+    monkeypatch.setattr(run_helpers, "LocalExecutor", executor)
+    monkeypatch.setattr(run_helpers, "can_fork", lambda: forks)
     for processes, count in ((1, 100_000), (4, frames - 1)):
-        with LocalRenderHelpers(processes) as helpers:
+        with LocalRunHelpers(processes) as helpers:
             assert not helpers.prepare(count, cheap_source, discover())
     assert not started
-    with LocalRenderHelpers(4) as helpers:
+    with LocalRunHelpers(4) as helpers:
         assert helpers.prepare(frames, cheap_source, discover())
     assert started == [forks]
 
@@ -168,6 +183,6 @@ def test_a_stage_that_is_not_parallel_renders_alone(
         for each in registry.stages
     ]
     registry = replace(registry, stages=stages)
-    recorder = Recorder()
+    recorder = Helpers(tmp_path)
     dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, registry=registry, helpers=recorder)
     assert recorder.prepared == 0

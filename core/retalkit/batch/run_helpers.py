@@ -1,0 +1,196 @@
+"""Worker processes that help a run to detect faces and to render segments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from retalkit.batch.executor import Task, TaskResult, WorkerDiedError
+from retalkit.batch.forking import can_fork
+from retalkit.batch.local import LocalExecutor
+from retalkit.batch.worker import TaskContext, WorkerState
+from retalkit.errors import BatchError
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
+from retalkit.pipeline.shared_work import detect_share, render_share
+from retalkit.plugins.registry import Registry
+
+RENDER: Final = "retalkit.batch.run_helpers:render"
+DETECT: Final = "retalkit.batch.run_helpers:detect"
+PREPARE: Final = "retalkit.batch.run_helpers:load_modules"
+FRAMES_PER_PROCESS: Final = 500
+"""Number of output frames per process from which another process saves more time than its start costs."""
+FRAMES_PER_FORK: Final = 50
+"""``FRAMES_PER_PROCESS`` for processes that are forked, which need not import any module, and videos that are decoded
+within a fraction of a second."""
+
+_REPORT_SECONDS: Final = 0.5
+
+
+def render(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Render segments of a run. ``payload``: ``request`` (a ``RenderRequest``) and ``plugins``."""
+    frames = _FrameReport(context)
+    registry, state = context.state.registry(payload["plugins"]), context.state
+    request = RenderRequest(**payload["request"])
+    render_share(request, registry, frames, pool=state.pool, cancellation=state.cancellation)
+    return {"frames": frames.count}
+
+
+def detect(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Detect parts of a clip. ``payload``: ``request`` (a ``DetectionRequest``) and ``plugins``."""
+    frames = _FrameReport(context)
+    registry, state = context.state.registry(payload["plugins"]), context.state
+    request = DetectionRequest(**payload["request"])
+    detect_share(request, registry, frames, pool=state.pool, cancellation=state.cancellation)
+    return {"frames": frames.count}
+
+
+class _FrameReport:
+    """Callable that reports the number of processed frames at most twice per second."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self.count = 0
+        self._context = context
+        self._reported = 0.0
+
+    def __call__(self, frames: int) -> None:
+        self.count, now = frames, time.monotonic()
+        if now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self._context.report(0.0, float(frames))
+
+
+def load_modules(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Import the modules of a run, so that the process is ready when the analysis is complete."""
+    context.state.registry(payload["plugins"])
+    return {}
+
+
+class LocalRunHelpers:
+    """Implementation of ``RunHelpers`` with processes of this machine, which start on demand."""
+
+    def __init__(self, processes: int, plugins: Sequence[Path] = ()) -> None:
+        """Initialise the helpers.
+
+        ``processes``: maximum number of processes of the run, including this process. ``plugins``: plugin files of the
+        run.
+        """
+        self._most = processes - 1
+        self._plugins = [str(path.absolute()) for path in plugins]
+        self._executor: LocalExecutor | None = None
+        self._folders: list[Path] = []
+
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+        forks = can_fork()
+        frames_each = FRAMES_PER_FORK if forks and cheap_source else FRAMES_PER_PROCESS
+        count = min(self._most, frames // frames_each - 1)
+        if count < 1:
+            return False
+        if forks:
+            try:
+                self._executor = LocalExecutor(count, forked=WorkerState({tuple(self._plugins): registry}))
+            except OSError:
+                return False  # The limit of the number of processes is reached, so that the run renders alone.
+            return True
+        self._executor = LocalExecutor(count)
+        for _ in range(count):
+            self._submit(PREPARE, {})
+        return True
+
+    def detect(self, request: DetectionRequest) -> LocalSharedWork:
+        return self._start(DETECT, request)
+
+    def render(self, request: RenderRequest) -> LocalSharedWork:
+        return self._start(RENDER, request)
+
+    def _start(self, function: str, request: DetectionRequest | RenderRequest) -> LocalSharedWork:
+        """Submit the request once per process."""
+        assert self._executor is not None
+        folder = Path(tempfile.mkdtemp(prefix="retalkit-claims-"))
+        self._folders.append(folder)
+        work = LocalSharedWork(folder)
+        payload = {"request": asdict(replace(request, claims=str(folder)))}
+        for number in range(self._executor.workers):
+            work.add(self._submit(function, payload, work.reporter(number)))
+        return work
+
+    def _submit(
+        self, function: str, payload: Mapping[str, Any], report: Callable[[float, float], None] | None = None
+    ) -> Future[TaskResult]:
+        assert self._executor is not None
+        task = Task(function=function, payload={**payload, "plugins": self._plugins}, label="help")
+        return self._executor.submit(task, report)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._executor is not None:
+            self._executor.cancel()
+            self._executor.close()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalSharedWork:
+    """Implementation of ``SharedWork`` for tasks of a ``LocalExecutor``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Initialise the work. ``folder``: empty directory for the claims."""
+        self.folder = folder
+        self._tasks: list[Future[TaskResult]] = []
+        self._frames: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, task: Future[TaskResult]) -> None:
+        """Add the task of another process."""
+        self._tasks.append(task)
+
+    def reporter(self, number: int) -> Callable[[float, float], None]:
+        """Return the function that receives the progress of the task ``number``."""
+
+        def report(_seconds: float, frames: float) -> None:
+            with self._lock:
+                self._frames[number] = int(frames)
+
+        return report
+
+    def claimed(self, numbers: Iterable[int]) -> Iterator[int]:
+        return Claims(self.folder).claimed(numbers)
+
+    def done(self) -> int:
+        with self._lock:
+            return sum(self._frames.values())
+
+    def wait(self) -> None:
+        for number, task in enumerate(self._tasks):
+            # The run itself does the work that a failed process has not done, and reports the error if it fails too.
+            with suppress(WorkerDiedError, BatchError):
+                result = task.result()
+                with self._lock:
+                    self._frames[number] = int(result.value.get("frames", 0))
+
+
+def default_processes() -> int:
+    """Return the default number of processes that render, which is half of the available cores, and at least 2 if there
+    are several cores.
+
+    Each process keeps more than one core busy, because the encoder has its own threads.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, max(2, cores // 2))
