@@ -105,7 +105,8 @@ def dub(
     processes: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processes that render a long output. Default: half of the CPU cores. The output is the same."
+            min=1,
+            help="Processes that detect faces and render. Default: half of the CPU cores. The output is the same.",
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,

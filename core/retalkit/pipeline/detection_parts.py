@@ -84,13 +84,13 @@ def detect_in_parts(
     """
     done = 0
     own: dict[int, list[FrameDetections]] = {}
-    for number in () if shared is None else shared.claimed(range(len(parts))):
-        own[number] = []
-        for frames in detector.detect(*parts[number]):
-            own[number] += frames
-            done += len(frames)
-            advanced(done + shared.done())
     if shared is not None:
+        for number in shared.claimed(range(len(parts))):
+            own[number] = []
+            for frames in detector.detect(*parts[number]):
+                own[number] += frames
+                done += len(frames)
+                advanced(done + shared.done())
         shared.wait()
     for number, part in enumerate(parts):
         frames = own.pop(number, None)

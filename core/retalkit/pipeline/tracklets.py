@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from retalkit.geometry.face_tracker import area
 from retalkit.geometry.face_tracklets import NO_TRACKLET, TrackletBuilder
 from retalkit.persons.grouping import Tracklet
-from retalkit.pipeline.detect import FrameDetections, StoredDetections
+from retalkit.pipeline.detect import StoredDetections
+from retalkit.pipeline.detection_parts import FrameDetections
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import Face
 from retalkit.storage.cache import CacheEntry, Folder
