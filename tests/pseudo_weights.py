@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,9 @@ def manifest(parity: Path, network: str) -> dict[str, Any]:
 
 def fill(parity: Path, network: str, file: Path) -> None:
     """Write the pseudo-random checkpoint of a network; for ``enet`` without the L-Net that it contains."""
-    rule = load_module(parity / "fill.py")
+    rule: Any = load_module(parity / "fill.py")
+    # The vectors of a spectral norm are computed from the weights of the same layer, which would be drawn again.
+    rule.draw = lru_cache(maxsize=4)(rule.draw)
     known = manifest(parity, network)
     entries: dict[str, Any] = {k: v for k, v in known["state_dict"].items() if not k.startswith("low_res.")}
     shapes = {name: tuple(shape) for name, (shape, _) in entries.items()}
@@ -45,4 +48,4 @@ def fill(parity: Path, network: str, file: Path) -> None:
         else:
             arrays[name] = np.zeros(shape, np.int64)
     # ascontiguousarray would turn a scalar into a vector.
-    save_file({name: array.copy(order="C") for name, array in arrays.items()}, file)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)

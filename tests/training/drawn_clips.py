@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit_training.datasets.clip_format import PreparedClip
+from retalkit_training.datasets.clip_format import EncodedImages, PreparedClip
 from retalkit_training.datasets.settings import FACE_SIZES
 from retalkit_training.datasets.sync_offset import MARGIN
 from retalkit_training.datasets.writer import NewClip, build_clip
@@ -27,9 +28,16 @@ def talking(folder: Path, seed: int) -> dict[str, NDArray[Any]]:
     return {**drawn, "frames": np.ascontiguousarray(drawn["frames"][..., ::-1])}
 
 
-def enlarged(frames: NDArray[np.uint8]) -> dict[int, NDArray[np.uint8]]:
+def enlarged(frames: NDArray[np.uint8], sides: Sequence[int] = FACE_SIZES) -> dict[int, NDArray[np.uint8]]:
     """Return the frames at all stored sizes."""
-    return {side: np.stack([cv2.resize(frame, (side, side)) for frame in frames]) for side in FACE_SIZES}
+    return {side: np.stack([cv2.resize(frame, (side, side)) for frame in frames]) for side in sides}
+
+
+@lru_cache(maxsize=8)
+def encoded(folder: Path, seed: int) -> Mapping[int, EncodedImages]:
+    """Return the encoded frames of a drawn speaker at all stored sizes."""
+    drawn = talking(folder, seed)
+    return build_clip("faces", enlarged(drawn["frames"]), drawn["wave"]).faces
 
 
 def drawn_clip(
@@ -50,13 +58,16 @@ def drawn_clip(
     mouth = np.stack([0.2 * drawn["opening"], drawn["width"]], 1).astype(np.float64)
     motion = np.roll(np.pad(mouth, ((MARGIN, MARGIN), (0, 0)), mode="edge"), -delay, axis=0)
     shown = drawn["frames"] if frames is None else frames
-    return build_clip(
+    # Encoding takes most of the time. The quality is measured in the smallest frames.
+    sides = FACE_SIZES if frames is not None else FACE_SIZES[:1]
+    clip = build_clip(
         f"clip-{seed}",
-        enlarged(shown),
+        enlarged(shown, sides),
         drawn["wave"] if wave is None else wave,
         arrays={"lips": mouth[: len(shown)], "motion": motion[: len(shown) + 2 * MARGIN], **(arrays or {})},
         meta={"speech": 0.9, "face_width": 96.0, "yaw": 5.0, **meta},
     )
+    return replace(clip, faces=encoded(folder, seed)) if frames is None else clip
 
 
 def labelled(clip: PreparedClip, speaker: str, split: str | None = None, **labels: Any) -> NewClip:

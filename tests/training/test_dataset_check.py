@@ -182,14 +182,15 @@ def unequal_crops(folder: Path) -> PreparedClip:
 def test_fault_of_one_clip_is_found(
     code: str, make: Fault, detail: str, good: list[NewClip], speakers: Path, tmp_path: Path
 ) -> None:
-    write_dataset(tmp_path, [*good, labelled(make(speakers), "carl", "train")])
+    faulty = labelled(make(speakers), "carl", "train")
+    write_dataset(tmp_path, [*good, faulty])
     report = check(tmp_path)
     assert codes(report) == {code}
     assert len(items(report, code)) == 1
     assert "carl" in items(report, code)[0]
     assert detail in items(report, code)[0]
     assert report.can_train == (code != "corrupt-clip")
-    write_dataset(tmp_path / "alone", [labelled(make(speakers), "carl", "train")])
+    write_dataset(tmp_path / "alone", [faulty])
     with pytest.raises(InputError) if code in EXCLUDING - {"too-short", "corrupt-clip"} else nullcontext():
         check_sample(tmp_path / "alone")
     excluding = {"silent", "no-speech", "too-short", "voice-over", "still-mouth", "wrong-mel", "corrupt-clip"}

@@ -34,20 +34,23 @@ def face(published: Published) -> Any:
     return torch.from_numpy(published.inputs["x"])
 
 
+@pytest.fixture(scope="module")
+def network(pseudo_weights: Callable[[str], Path]) -> Gpen:
+    return load_weights(empty_network(Gpen), pseudo_weights("gpen"))
+
+
 def test_parameters_match_the_published_checkpoint(published: Published) -> None:
     assert parameter_shapes() == published.shapes
 
 
-def test_filters_match_the_published_ones(pseudo_weights: Callable[[str], Path]) -> None:
-    network = load_weights(empty_network(Gpen), pseudo_weights("gpen"))
+def test_filters_match_the_published_ones(network: Gpen) -> None:
     filters = {name: module for name, module in network.named_modules() if isinstance(module, LowPass)}
     assert len(filters) == 7 * 3
     for name, module in filters.items():
         torch.testing.assert_close(LowPass(1 if name.startswith("ecd") else 4).kernel, module.kernel)
 
 
-def test_faces_match_published(pseudo_weights: Callable[[str], Path], face: Any, published: Published) -> None:
-    network = load_weights(empty_network(Gpen), pseudo_weights("gpen"))
+def test_faces_match_published(network: Gpen, face: Any, published: Published) -> None:
     inner: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,20 @@ def test_generated_faces_are_rgb_and_independent_of_the_batch(generator: FaceGen
     assert generator(speech[:0], faces[:0]).shape == (0, 96, 96, 3)
 
 
-def test_bfloat16_is_close(pseudo_weights: Callable[[str], Path], published: Published) -> None:
+@pytest.mark.parametrize(
+    "inference",
+    [
+        "torch",
+        # OpenVINO needs 16 seconds to convert the network.
+        pytest.param(
+            "openvino",
+            marks=[pytest.mark.slow, pytest.mark.skipif(find_spec("openvino") is None, reason="no openvino")],
+        ),
+    ],
+)
+def test_bfloat16_is_close(pseudo_weights: Callable[[str], Path], published: Published, inference: str) -> None:
     speech, faces = published.inputs["audio_sequences"][:1, 0], published.inputs["face_sequences"][:1]
-    runtime = Runtime(precision="bfloat16", weights={"lnet": pseudo_weights("lnet")})
+    runtime = Runtime(inference=inference, precision="bfloat16", weights={"lnet": pseudo_weights("lnet")})
     face = FaceGenerator(runtime, 2)(speech, faces)
     assert face.shape == (1, 96, 96, 3)
     assert face.dtype == np.float32
