@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from tests.core.comparison.report_samples import open_browser
 from tests.docs.pages import blocks
 from tests.web.running_server import ApiClient, RunningServer, wait_until
 
-pytestmark = pytest.mark.slow
-pytest.importorskip("gradio", reason="the page needs the extra: pip install 'retalkit[web]'")
+# Not `importorskip`, because the import takes two seconds in every process that collects the tests.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="the page needs the extra: pip install 'retalkit[web]'"),
+]
 
 SHOTS = os.environ.get("RETALKIT_WEB_SHOTS", "")
 """Directory in which the tour stores screenshots of every state."""

@@ -7,6 +7,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -20,7 +21,10 @@ from retalkit_web.worker_process import WorkerProcess
 from tests.core.comparison.report_samples import open_browser
 from tests.web.running_server import ApiClient
 
-pytest.importorskip("gradio", reason="the page needs the extra: pip install 'retalkit[web]'")
+# Not `importorskip`, because the import takes two seconds in every process that collects the tests.
+pytestmark = pytest.mark.skipif(
+    find_spec("gradio") is None, reason="the page needs the extra: pip install 'retalkit[web]'"
+)
 
 
 def person(id: str, seconds: float) -> dict[str, Any]:
