@@ -247,9 +247,29 @@ def test_comparison_file_and_readme_commands_are_valid(
 # --------------------------------------------------------------------------- real installation
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [pytest.param("glow", "enhancer", marks=pytest.mark.slow), ("loud-lips", "lip_syncer")]
-)
+def test_packages_of_every_kind_can_be_built(packages: Packages, tmp_path: Path) -> None:
+    """pip builds the same wheel for ``pip install -e``."""
+    pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
+    script = (
+        "import os, sys\nfrom hatchling.build import build_editable\n"
+        "for folder in sys.argv[2:]:\n    os.chdir(folder)\n    build_editable(sys.argv[1])\n"
+    )
+    done = packages.python("-c", script, tmp_path, *(made.folder for made in packages.of.values()))
+    assert done.returncode == 0, done.stderr
+    for made in packages.of.values():
+        name = made.names.distribution.replace("-", "_")
+        (wheel,) = tmp_path.glob(f"{name}-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            texts = {Path(file).name: archive.read(file).decode() for file in archive.namelist()}
+        assert f"\nName: {made.names.distribution}\nVersion: 0.1.0\n" in texts["METADATA"]
+        assert f"[retalkit]\n{made.names.stage} = {made.names.module}.plugin\n" in texts["entry_points.txt"]
+        assert "\nProvides-Extra: dev\n" in texts["METADATA"]
+        (path,) = (text.strip() for file, text in texts.items() if file.endswith(".pth"))
+        assert path == str(made.folder / "src")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), [("glow", "enhancer"), ("loud-lips", "lip_syncer")])
 def test_pip_installs_into_new_environment_offline(name: str, kind: str, tmp_path: Path, dubbed: Path) -> None:
     """The packages and commands of the documentation."""
     pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")

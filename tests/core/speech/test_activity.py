@@ -92,9 +92,8 @@ def test_level_of_the_recording_does_not_matter(voices, decibels):
     assert activity_of(louder) == pytest.approx(activity_of(voices[1]), abs=0.01)
 
 
-@pytest.mark.parametrize(
-    "decibels", [*(pytest.param(level, marks=pytest.mark.slow) for level in (-60.0, -40.0)), -20.0]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("decibels", [-60.0, -40.0, -20.0])
 def test_sounds_without_speech_have_no_activity_at_any_level(decibels):
     sounds = without_speech(6.0)
     active = {name: float((activity_of(at_level(s, decibels)) > 0.05).mean()) for name, s in sounds.items() if s.any()}
