@@ -16,7 +16,7 @@ EXTRAS ?=
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs test test-slow test-web test-pythons test-packages fuzz lint types bytecode unit chromium clean
+.PHONY: help setup demo docs test test-slow test-web test-pythons test-packages fuzz lint types bytecode compiled-unit unit chromium clean
 
 help:
 	@echo "make setup          create the virtual environment .venv; activate it with: . $(BIN)/activate"
@@ -65,10 +65,10 @@ docs: $(DEV_STAMP)
 	$(BIN)/python docs/generate/errors.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The type checker uses one core. On another, the collection of the tests writes the bytecode of most imports.
+# The type checker uses one core for 45 seconds. On another, the collection of the tests writes the bytecode of most
+# imports, and the tests start afterwards.
 test: $(DEV_STAMP)
-	$(MAKE) -j3 lint types bytecode chromium
-	$(MAKE) unit
+	$(MAKE) -j3 lint types compiled-unit
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -80,6 +80,9 @@ types: $(DEV_STAMP)
 # `make unit` reports errors of the collection.
 bytecode: $(DEV_STAMP)
 	-$(BIN)/python -m pytest --collect-only -q -p no:cacheprovider > /dev/null
+
+compiled-unit: bytecode chromium
+	$(MAKE) unit
 
 unit: $(DEV_STAMP) chromium
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow"

@@ -26,6 +26,7 @@ LONGEST = (
     "test_new_plugin.py",
     "test_paper_pipeline.py",
     "test_report_page.py",
+    "test_page.py",
     "test_run.py",
     "test_resume.py",
     "test_dataset_prepare.py",
@@ -33,7 +34,8 @@ LONGEST = (
     "test_dataset_check.py",
     "test_real_lips_training.py",
 )
-"""Files that take more than 15 seconds. The last four use both cores, so they start after the pages in the browser."""
+"""Files that take more than 15 seconds, and all pages in the browser. The last four use both cores, so they start after
+the pages."""
 
 
 def _folder_beside_checkout(name: str) -> Path:
