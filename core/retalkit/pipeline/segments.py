@@ -8,7 +8,7 @@ VERSION: Final = 2
 """Version number in the cache key. The number must be increased when the boundaries of the segments change."""
 SEGMENT_FRAMES = 60
 """Number of frames in a segment of a short output, which determines how evenly processes share the work."""
-_LONG_OUTPUTS: Final = (600, 2400)
+_LONG_OUTPUTS: Final = (2400, 9600)
 """Numbers of output frames from which segments are twice as long each, so that a long video has fewer keyframes."""
 
 
