@@ -169,13 +169,11 @@ def interior_grid(mesh: Float) -> Float:
 class TriangleRaster:
     """Triangle index of each pixel in a rectangle for one output shape, at half resolution."""
 
-    def __init__(
-        self, topology: MeshTopology, points: Float, rectangle: Rectangle, included: NDArray[np.bool_] | None = None
-    ) -> None:
+    def __init__(self, topology: MeshTopology, points: Float, rectangle: Rectangle) -> None:
         """Rasterise the triangles of an output shape.
 
         ``points``: topology points in frame pixels, float32 [POINT_COUNT, 2]. ``rectangle``: left, top, width and
-        height. ``included``: mask of triangles to rasterise, bool [M]. Pixels outside all triangles are not displaced.
+        height. Pixels outside all triangles are not displaced.
         """
         left, top, width, height = rectangle
         self.rectangle = rectangle
@@ -192,22 +190,17 @@ class TriangleRaster:
         self._flat = np.abs(self._area) < _MIN_AREA
         area = np.where(self._flat, np.inf, self._area)
         self._inverse = (second.imag / area, -second.real / area, -first.imag / area, first.real / area)
-        self._ids = self._rasterise(topology.inner_count, included)
+        self._ids = self._rasterise(topology.inner_count)
 
-    def _rasterise(self, inner_count: int, included: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+    def _rasterise(self, inner_count: int) -> NDArray[np.intp]:
         """Return the triangle index of each pixel in the small image, [h, w].
 
         For pixels outside all triangles, the index equals the number of triangles.
         """
         count = len(self._area)
-        fixed = np.empty((count, 3, 2), np.int32)
-        scaled = self._target.T * ((1 << _SHIFT) / _STEP)
-        np.rint(scaled.real, out=fixed[..., 0], casting="unsafe")
-        np.rint(scaled.imag, out=fixed[..., 1], casting="unsafe")
-        low = np.minimum(np.minimum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
-        high = np.maximum(np.maximum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
-        drawn = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
-        drawn &= ~self._flat if included is None else included & ~self._flat
+        scaled = np.ascontiguousarray(self._target.T) * ((1 << _SHIFT) / _STEP)
+        fixed = np.rint(scaled.view(np.float64)).astype(np.int32).reshape(count, 3, 2)
+        drawn = ~self._flat
         # In profile views, back-facing triangles are behind front-facing triangles, so the back-facing triangles are
         # drawn first.
         front = self._area * np.sign(np.median(self._area)) > 0

@@ -58,8 +58,6 @@ _EDITED_DISPLACEMENT = (0.03, 0.25)
 """
 _READ_MARGIN = 0.15
 """Margin in face heights around the moving part of the mesh. Displaced pixels are sampled within this margin."""
-_MIN_DISPLACEMENT = 0.01
-"""Displacement in pixels below which a point is considered static."""
 _BLEND_FADE = 0.02
 """Mask value below which the blended result fades out."""
 _EXEMPLAR_SMOOTHING = 0.008
@@ -159,7 +157,7 @@ class FrameRenderer:
         box, mouth = self._rectangles(shape, now, goal, *frame.frame_size)
         if not _is_visible(box, mouth):
             return None
-        raster = TriangleRaster(self.topology, goal, box, self._included_triangles(now, goal, mouth))
+        raster = TriangleRaster(self.topology, goal, box)
         base, support, (left, top, _, _) = self._background(frame, raster, now, mouth, shape.height)
         inner = (slice(mouth[1] - top, mouth[1] - top + mouth[3]), slice(mouth[0] - left, mouth[0] - left + mouth[2]))
         under = base[inner].astype(np.float32)
@@ -208,16 +206,6 @@ class FrameRenderer:
         """Return the rectangle of the warped face and of the mouth, clipped to the frame."""
         box = even_rectangle(np.vstack([goal[self._used], now[self._used]]), 2, width, height)
         return box, self._mouth_rectangle(shape, box)
-
-    def _included_triangles(self, now: Float, goal: Float, mouth: Rectangle) -> NDArray[np.bool_]:
-        """Return a mask of triangles that move or intersect the rectangle ``mouth``, bool [M]."""
-        left, top, width, height = mouth
-        still = np.abs(now - goal).max(1) < _MIN_DISPLACEMENT
-        x, y = goal[:, 0], goal[:, 1]
-        # A triangle is outside the rectangle if all of its corners lie beyond one side.
-        sides = np.stack([still, x < left - 4, x > left + width + 4, y < top - 4, y > top + height + 4])
-        still, *outside = sides[:, self.topology.triangles].all(2)
-        return ~(still & np.logical_or.reduce(outside))
 
     def _background(
         self, frame: FramePart, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
