@@ -2,10 +2,11 @@
 
 A ``MeshTopology`` contains the mesh triangles and is built once per person. A ``TriangleRaster`` contains the triangle
 index of each pixel in an output rectangle. It is built once per frame and shared by all layers.
-``TriangleRaster.dense_map`` returns ``cv2.remap`` maps that sample each output pixel from a source shape.
-``sample_image`` applies these maps.
+``TriangleRaster.displacement`` returns the displacement of each output pixel to a source shape, and
+``sample_displaced`` samples an image at the displaced positions. ``TriangleRaster.dense_map`` returns ``cv2.remap``
+maps instead.
 
-The maps are computed at half resolution and upsampled. They are piecewise linear, so upsampling only smooths the
+Displacements are computed at half resolution and upsampled. They are piecewise linear, so upsampling only smooths the
 discontinuities at triangle edges. Points and displacements are represented as complex numbers (x + iy), which halves
 the number of operations.
 """
@@ -256,8 +257,11 @@ class TriangleRaster:
         rectangle (default: all), offset from its corner by an even number of pixels. ``smooth``: standard deviation in
         pixels of a displacement blur. The blur prevents folds at the outline of a turned face.
         """
-        inside = self.rectangle if rectangle is None else rectangle
-        return upsample_map(self.displacement(source, inside, smooth), inside)
+        left, top, width, height = inside = self.rectangle if rectangle is None else rectangle
+        moved = upsample(self.displacement(source, inside, smooth), inside)
+        map_x = moved[..., 0] + np.arange(left, left + width, dtype=np.float32)
+        map_y = moved[..., 1] + np.arange(top, top + height, dtype=np.float32)[:, None]
+        return map_x, map_y
 
 
 def _complex(points: Float) -> NDArray[np.complex128]:
@@ -275,15 +279,6 @@ def upsample(small: Float, rectangle: Rectangle) -> Float:
     size = (small.shape[1] * _STEP, small.shape[0] * _STEP)
     full = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(full[_STEP : _STEP + height, _STEP : _STEP + width], np.float32)
-
-
-def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
-    """Return the ``cv2.remap`` maps for a ``displacement`` that starts at ``rectangle``, float32 [h, w] each."""
-    left, top, width, height = rectangle
-    across, down = (upsample(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
-    map_x = across + np.arange(left, left + width, dtype=np.float32)
-    map_y = down + np.arange(top, top + height, dtype=np.float32)[:, None]
-    return map_x, map_y
 
 
 def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
@@ -304,19 +299,34 @@ def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: R
     return x0, y0, x1 - x0, y1 - y0
 
 
-def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
-    """Apply ``cv2.remap`` to an image, RGB uint8 [H, W, 3].
+def sample_displaced(
+    image: Image, corner: tuple[int, int], small: Float, rectangle: Rectangle, sharp: Rectangle | None = None
+) -> Image:
+    """Return the pixels of ``rectangle``, RGB uint8 [height, width, 3], sampled from an image at displaced positions.
 
-    ``sharp``: rectangle of the maps in which interpolation is bicubic, with bilinear interpolation outside. By default,
-    interpolation is bicubic everywhere.
+    ``image``: part of a frame, RGB uint8 [H, W, 3]. ``corner``: left and top coordinates of ``image`` in the frame.
+    ``small``: ``displacement`` whose corner corresponds to the corner of ``rectangle``. ``sharp``: part of
+    ``rectangle``, relative to its corner, in which interpolation is bicubic, with bilinear interpolation outside. By
+    default, interpolation is bicubic everywhere.
     """
+    displacement = upsample(_shifted(small, rectangle[0] - corner[0], rectangle[1] - corner[1]), rectangle)
     if sharp is None:
-        return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    out = np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        return _remap(image, displacement, cv2.INTER_CUBIC)
+    out = _remap(image, displacement, cv2.INTER_LINEAR)
     x, y, width, height = sharp
     here = (slice(y, y + height), slice(x, x + width))
-    out[here] = cv2.remap(image, map_x[here], map_y[here], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    out[here] = _remap(image, _shifted(displacement[here], x, y), cv2.INTER_CUBIC)
     return out
+
+
+def _shifted(displacement: Float, across: int, down: int) -> Float:
+    """Return a displacement, float32 [h, w, 2], increased by ``across`` and ``down``."""
+    return np.asarray(cv2.add(displacement, (across, down, 0, 0)), np.float32)
+
+
+def _remap(image: Image, displacement: Float, interpolation: int) -> Image:
+    flags = interpolation | cv2.WARP_RELATIVE_MAP
+    return np.asarray(cv2.remap(image, displacement, None, flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:

@@ -32,10 +32,9 @@ from retalkit_renderers.mesh_warp import (
     displaced_rectangle,
     even_rectangle,
     make_topology,
-    sample_image,
+    sample_displaced,
     topology_points,
     upsample,
-    upsample_map,
 )
 
 Float = NDArray[np.float32]
@@ -216,16 +215,14 @@ class FrameRenderer:
         all displaced pixels.
         """
         small = raster.displacement(now, smooth=_BACKGROUND_SMOOTHING * height)
-        across, down = cv2.split(cv2.absdiff(small, np.zeros_like(small)))
-        moved = np.asarray(cv2.max(across, down), np.float32)
+        magnitude = np.abs(small)
+        moved = np.maximum(magnitude[..., 0], magnitude[..., 1])
         low, high = _EDITED_DISPLACEMENT
         box = displaced_rectangle(moved > low, raster.rectangle, mouth)
         left, top = (box[0] - raster.rectangle[0]) // 2, (box[1] - raster.rectangle[1]) // 2
-        support = (upsample(moved[top:, left:], box) - np.float32(low)) * np.float32(1 / (high - low))
-        support = np.clip(support, 0, 1)
-        map_x, map_y = upsample_map(small[top:, left:], box)
-        corner = np.float32(frame.corner[0]), np.float32(frame.corner[1])
-        return sample_image(frame.image, map_x - corner[0], map_y - corner[1]), support, box
+        support = upsample((moved[top:, left:] - np.float32(low)) * np.float32(1 / (high - low)), box)
+        support = np.asarray(cv2.max(cv2.min(support, 1.0), 0.0), np.float32)
+        return sample_displaced(frame.image, frame.corner, small[top:, left:], box), support, box
 
     def _mouth_rectangle(self, shape: FrameGeometry, box: Rectangle) -> Rectangle:
         left, top, width, height = box
@@ -301,10 +298,8 @@ class FrameRenderer:
                 shape.target, plane, shape.target_head, source.landmarks, source_plane, source.head
             )
         points = topology_points(source.landmarks[:, :2], inside=inside)
-        map_x, map_y = raster.dense_map(points, mouth, _EXEMPLAR_SMOOTHING * shape.height)
-        return sample_image(
-            source.image, map_x - np.float32(source.corner[0]), map_y - np.float32(source.corner[1]), part
-        )
+        moved = raster.displacement(points, mouth, _EXEMPLAR_SMOOTHING * shape.height)
+        return sample_displaced(source.image, source.corner, moved, mouth, part)
 
     def _exemplar(self, number: int) -> MouthSource:
         exemplars = self._bank.exemplars

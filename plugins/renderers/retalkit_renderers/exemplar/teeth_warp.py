@@ -25,10 +25,23 @@ _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
 _MIN_SLOPE = 0.2
 _JAW_SHARE = 0.9
 _JAW = np.array([152, 148, 377, 175, 199], np.intp)
-_UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
-_LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
-_SHARE = np.array([0.0, *ROWS, 1.0], np.float64)
-_STEPS = np.diff(_SHARE)[None]
+_EDGES = np.array([*mesh478.UPPER_INNER_EDGE[1:-1], *mesh478.LOWER_INNER_EDGE[1:-1]], np.intp)
+"""Mesh points of the upper and the lower inner lip edge, without the mouth corners."""
+_SHARE = np.array([0.0, *ROWS, 1.0], np.float64)[:, None]
+_STEPS = np.diff(_SHARE, axis=0).T
+
+
+def _band(share: NDArray[np.float64], corners: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    start, full, until, end = corners
+    rise = np.clip((share - start) / (full - start), 0, 1)
+    fall = np.clip((end - share) / (end - until), 0, 1)
+    band = np.asarray(np.minimum(rise, fall), np.float64)
+    return band * band * (3 - 2 * band)
+
+
+_JAW_WEIGHT = _band(1.0 - _SHARE, _LOWER_BAND)
+_RIGID_WEIGHT = _band(_SHARE, _UPPER_BAND) + _JAW_WEIGHT
+"""Weight of both rigid bands in each grid row. The remaining weight belongs to the warp of the lips."""
 
 
 class TeethPlane:
@@ -54,14 +67,6 @@ def teeth_depth(rest: Float) -> float:
     return float(rest[[13, 14], 2].mean()) + _TEETH_DEPTH
 
 
-def _band(share: NDArray[np.float64], corners: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    start, full, until, end = corners
-    rise = np.clip((share - start) / (full - start), 0, 1)
-    fall = np.clip((end - share) / (end - until), 0, 1)
-    band = np.asarray(np.minimum(rise, fall), np.float64)
-    return band * band * (3 - 2 * band)
-
-
 def interior_points(
     target: Float,
     target_plane: TeethPlane,
@@ -75,16 +80,13 @@ def interior_points(
     ``target`` and ``source``: mesh points in pixels, [>= 468, 2 or 3]. ``target_head`` and ``source_head``: mesh points
     in the head frame, [478, 3].
     """
-    upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
-    from_upper, from_lower = source_plane.to_head(source[_UPPER, :2]), source_plane.to_head(source[_LOWER, :2])
+    upper, lower = target_plane.to_head(target[_EDGES, :2]).reshape(2, COLUMNS, 1, 2)
+    from_upper, from_lower = source_plane.to_head(source[_EDGES, :2]).reshape(2, COLUMNS, 1, 2)
     jaw = _JAW_SHARE * (source_head[_JAW, :2] - target_head[_JAW, :2]).mean(0)
-    share = _SHARE[:, None]
-    target_grid = upper[:, None] + (lower - upper)[:, None] * share
-    lip_grid = from_upper[:, None] + (from_lower - from_upper)[:, None] * share
-    head_weight = _band(share, _UPPER_BAND)
-    jaw_weight = _band(1.0 - share, _LOWER_BAND)
-    grid = lip_grid + head_weight * (target_grid - lip_grid) + jaw_weight * (target_grid + jaw - lip_grid)
-    grid[..., 1] = _monotonic_rows(grid[..., 1], from_upper[:, 1], from_lower[:, 1])
+    target_grid = upper + (lower - upper) * _SHARE
+    lip_grid = from_upper + (from_lower - from_upper) * _SHARE
+    grid = lip_grid + _RIGID_WEIGHT * (target_grid - lip_grid) + _JAW_WEIGHT * jaw
+    grid[..., 1] = _monotonic_rows(grid[..., 1], from_upper[:, 0, 1], from_lower[:, 0, 1])
     return source_plane.to_pixels(grid[:, 1:-1].reshape(INNER_COUNT, 2))
 
 
