@@ -9,36 +9,60 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 
-def low_frequency_offset(
-    target: Float, moved: Float, weight: Float, sigma: float, limit: float = 60.0, reduce: int = 4
-) -> Float:
-    """Compute a smooth colour offset that matches the lighting of ``moved`` to the lighting of ``target``.
+class LightMatch:
+    """Adaptation of images to the light on the skin of a target image.
 
-    The offset is the normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian.
-    Pixels with weight 0, such as lips and hands, do not contribute to the offset, but receive the offset of their
+    Only skin pixels are compared. Pixels outside the mask, such as lips and hands, receive the offset of their
     neighbourhood.
-
-    ``target`` and ``moved``: images, float32 [H, W, 3]. ``weight``: non-negative pixel weights, float32 [H, W].
-    ``sigma``: standard deviation in pixels. ``limit``: maximum offset in grey levels. ``reduce``: downsampling factor
-    for the computation. Returns float32 [H, W, 3].
     """
-    height, width = weight.shape
-    spread = max(sigma / reduce, 0.3)
-    weighted = cv2.merge([cv2.multiply(cv2.subtract(target, moved), cv2.merge([weight] * 3)), weight])
-    # Padding to complete cells with weight 0 allows the downsampling to be computed as a plain mean.
-    padding = (-height % reduce, -width % reduce)
-    weighted = cv2.copyMakeBorder(
-        weighted, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0)
-    )
-    reduced_size = ((width + padding[1]) // reduce, (height + padding[0]) // reduce)
-    *difference, density = cv2.split(
-        cv2.GaussianBlur(cv2.resize(weighted, reduced_size, interpolation=cv2.INTER_AREA), (0, 0), spread)
-    )
-    density = density + np.float32(1e-3)
-    offset = cv2.merge([np.clip(channel / density, -limit, limit) for channel in difference])
-    full_size = (reduced_size[0] * reduce, reduced_size[1] * reduce)
-    full = cv2.resize(offset, full_size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(full[:height, :width], np.float32)
+
+    def __init__(self, target: Float, skin: NDArray[np.uint8], sigma: float, reduce: int = 4) -> None:
+        """Measure the target image.
+
+        ``target``: float32 [H, W, 3] in [0, 255]. ``skin``: mask with the value 1 on skin and 0 elsewhere, uint8
+        [H, W]. ``sigma``: standard deviation of the smoothing in pixels. ``reduce``: size of the cells, in pixels, for
+        which all values are computed.
+        """
+        self._size, self._reduce, self._spread = skin.shape, reduce, max(sigma / reduce, 0.3)
+        weight = skin.astype(np.float32)
+        self._weight = cv2.merge([weight] * 3)
+        density = self._cell_means(weight)
+        self._total = float(cv2.sumElems(density)[0])
+        smooth = self._blurred(density) + np.float32(1e-3)
+        self._density = cv2.merge([smooth] * 3)
+        self._target = self.means(target)
+
+    def means(self, image: Float) -> Float:
+        """Return the mean of each cell's skin pixels times the fraction of skin in the cell, float32 [h, w, 3]."""
+        return self._cell_means(np.asarray(cv2.multiply(image, self._weight), np.float32))
+
+    def gain(self, means: Float) -> Float:
+        """Return the ``light_gain`` of an image with the given ``means``, float32 [3]."""
+        if self._total <= 0:
+            return np.ones(3, np.float32)
+        return _light_gain(*(np.array(cv2.sumElems(cells)[:3]) / self._total for cells in (self._target, means)))
+
+    def offset(self, means: Float, limit: float = 60.0) -> Float:
+        """Return the smooth colour offset that matches an image to the target, float32 [H, W, 3].
+
+        The offset is the normalised convolution (Knutsson and Westin, CVPR 1993) of the difference with a Gaussian.
+        ``means``: ``means`` of the image. ``limit``: maximum offset in grey levels.
+        """
+        difference = self._blurred(np.asarray(cv2.subtract(self._target, means), np.float32))
+        offset = np.clip(cv2.divide(difference, self._density), -limit, limit)
+        size = (offset.shape[1] * self._reduce, offset.shape[0] * self._reduce)
+        full = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full[: self._size[0], : self._size[1]], np.float32)
+
+    def _cell_means(self, weighted: Float) -> Float:
+        # Padding to complete cells with weight 0 allows the downsampling to be computed as a plain mean.
+        height, width = (-(-length // self._reduce) for length in self._size)
+        down, across = height * self._reduce - self._size[0], width * self._reduce - self._size[1]
+        padded = cv2.copyMakeBorder(weighted, 0, down, 0, across, cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0))
+        return np.asarray(cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+    def _blurred(self, cells: Float) -> Float:
+        return np.asarray(cv2.GaussianBlur(cells, (0, 0), self._spread), np.float32)
 
 
 _LIGHT_RAMP = (0.10, 0.25)
@@ -58,10 +82,14 @@ def light_gain(target: Float, moved: Float, skin: NDArray[np.uint8]) -> Float:
     """
     if not cv2.countNonZero(skin):
         return np.ones(3, np.float32)
-    wanted, found = (np.array(cv2.mean(image, skin)[:3]) + 1.0 for image in (target, moved))
-    difference = np.log(wanted / found)
+    return _light_gain(*(np.array(cv2.mean(image, skin)[:3]) for image in (target, moved)))
+
+
+def _light_gain(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> Float:
+    """Return the ``light_gain`` for the mean RGB values of the target and the moved image, [3] each."""
+    difference = np.log((wanted + 1.0) / (found + 1.0))
     low, high = _LIGHT_RAMP
-    share = float(np.clip((np.abs(difference).max() - low) / (high - low), 0, 1))
+    share = min(max((float(np.abs(difference).max()) - low) / (high - low), 0.0), 1.0)
     share = share * share * (3 - 2 * share)
     return np.clip(np.exp(difference * share), *_GAIN_LIMITS).astype(np.float32)
 

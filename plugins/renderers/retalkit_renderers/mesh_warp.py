@@ -321,12 +321,12 @@ def sample_displaced(
 
 def _shifted(displacement: Float, across: int, down: int) -> Float:
     """Return a displacement, float32 [h, w, 2], increased by ``across`` and ``down``."""
-    return np.asarray(cv2.add(displacement, (across, down, 0, 0)), np.float32)
+    return (displacement.view(np.complex64) + np.complex64(complex(across, down))).view(np.float32)
 
 
 def _remap(image: Image, displacement: Float, interpolation: int) -> Image:
-    flags = interpolation | cv2.WARP_RELATIVE_MAP
-    return np.asarray(cv2.remap(image, displacement, None, flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    flags, nothing = interpolation | cv2.WARP_RELATIVE_MAP, np.empty(0, np.float32)
+    return np.asarray(cv2.remap(image, displacement, nothing, flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:

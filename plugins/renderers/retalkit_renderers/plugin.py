@@ -53,7 +53,7 @@ def retalkit_stages() -> list[StageSpec]:
             api=2,
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
-            version="6",
+            version="7",
             summary="the person's own mouth from other frames, chosen by shape and warped onto each frame",
             build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
             licence="Apache-2.0",

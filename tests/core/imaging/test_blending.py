@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from retalkit.imaging.blending import band_count, light_gain, low_frequency_offset, pyramid_blend
+from retalkit.imaging.blending import LightMatch, band_count, light_gain, pyramid_blend
 
 from tests.pseudo_weights import load_module
 
@@ -91,16 +91,18 @@ def test_band_count_keeps_coarsest_band_large_enough() -> None:
     assert band_count(1, 1, limit=10, coarsest=4) == 1
 
 
-def test_colour_offset_follows_lighting_and_ignores_zero_weight() -> None:
-    height, width = 80, 120
+def test_colour_offset_follows_lighting_and_ignores_pixels_outside_the_mask() -> None:
+    height, width = 79, 122
     moved = np.full((height, width, 3), 100, np.float32)
     target = moved + np.linspace(-20, 20, width, dtype=np.float32)[None, :, None]
-    weight = np.ones((height, width), np.float32)
+    skin = np.ones((height, width), np.uint8)
     target[30:50, 50:70] = 255
-    weight[30:50, 50:70] = 0
-    offset = low_frequency_offset(target, moved, weight, 8)
-    assert abs(float(offset[10, 20].mean()) - (-20 + 40 * 20 / 119)) < 2
-    assert abs(float(offset[40, 60].mean())) < 3  # the bright block has weight 0
+    skin[30:50, 50:70] = 0
+    light = LightMatch(target, skin, 8)
+    offset = light.offset(light.means(moved))
+    assert offset.shape == (height, width, 3)
+    assert abs(float(offset[10, 20].mean()) - (-20 + 40 * 20 / 121)) < 2
+    assert abs(float(offset[40, 60].mean())) < 3  # the bright block is outside the mask
 
 
 @pytest.mark.parametrize("light", [(0.03, 0.03, 0.03), (0.3, 0.3, 0.3), (1.6, 1.6, 1.6), (0.9, 0.7, 0.5)])
@@ -113,6 +115,8 @@ def test_light_gain_reproduces_the_light_of_the_target(light: tuple[float, float
     moved[:, :10] = 255
     gain = light_gain(target, moved, skin)
     assert np.allclose(moved[:, 10:] * gain, target[:, 10:], atol=1.5)
+    match = LightMatch(target, skin, 8)
+    assert np.allclose(match.gain(match.means(moved)), gain, rtol=1e-4)
 
 
 def test_light_gain_of_similar_images_is_exactly_one() -> None:

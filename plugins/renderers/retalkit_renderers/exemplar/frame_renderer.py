@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_head_frame
-from retalkit.imaging.blending import band_count, light_gain, low_frequency_offset, pyramid_blend
+from retalkit.imaging.blending import LightMatch, band_count, pyramid_blend
 from retalkit.imaging.compositing import shift_matrix
 from retalkit.stages import FaceEdit
 
@@ -55,8 +55,12 @@ _LIP_MARGIN = 0.02
 _EDITED_DISPLACEMENT = (0.03, 0.25)
 """Displacements in pixels at which the edit weight of a background pixel starts to increase and at which it reaches 1.
 """
-_READ_MARGIN = 0.15
+_READ_MARGIN = 0.04
 """Margin in face heights around the moving part of the mesh. Displaced pixels are sampled within this margin."""
+_CROSSFADE_MARGIN = 0.05
+"""Width in face heights of the skin around the lips to which the secondary exemplar's light and blur are matched."""
+_MIN_SIZE = 8
+"""Minimum width and height in pixels of the visible mouth and of the visible moving part of the face."""
 _BLEND_FADE = 0.02
 """Mask value below which the blended result fades out."""
 _EXEMPLAR_SMOOTHING = 0.008
@@ -93,13 +97,27 @@ class FramePart:
     """RGB image, uint8 [h, w, 3]."""
     corner: tuple[int, int]
     """Left and top coordinates of ``image`` in the frame."""
-    frame_size: tuple[int, int]
-    """Width and height of the whole frame in pixels."""
 
     def crop(self, rectangle: Rectangle) -> Image:
         """Return a rectangle of the frame, RGB uint8 [height, width, 3]."""
         left, top = rectangle[0] - self.corner[0], rectangle[1] - self.corner[1]
         return self.image[top : top + rectangle[3], left : left + rectangle[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLayout:
+    """Mesh points and rectangles (left, top, width, height) of one frame."""
+
+    now: Float
+    """Topology points of the current frame in pixels, float32 [POINT_COUNT, 2]."""
+    goal: Float
+    """Topology points of the target shape in pixels, float32 [POINT_COUNT, 2]."""
+    box: Rectangle
+    """Bounding box of all triangles."""
+    mouth: Rectangle
+    """Part of ``box`` in which the exemplar is blended over the frame."""
+    read: Rectangle
+    """Part of the frame that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +165,25 @@ class FrameRenderer:
         self._heads = bank.exemplars.heads
         self._poses = bank.exemplars.pose
 
-    def render(self, frame: FramePart, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
-        """Return the edit for one frame, or None if the mouth is outside the frame.
-
-        ``frame``: part of the frame that contains ``read_rectangle``.
-        """
-        now, goal = self._points(shape)
-        box, mouth = self._rectangles(shape, now, goal, *frame.frame_size)
-        if not _is_visible(box, mouth):
+    def layout(self, shape: FrameGeometry, width: int, height: int) -> FrameLayout | None:
+        """Return the layout of a ``width`` x ``height`` frame, or None if the mouth is outside the frame."""
+        now = topology_points(shape.landmarks[:, :2])
+        goal = topology_points(shape.target, ring_from=shape.landmarks[:, :2])
+        used = np.vstack([goal[self._used], now[self._used]])
+        box = even_rectangle(used, 2, width, height)
+        mouth = self._mouth_rectangle(shape, box)
+        if min(box[2], box[3], mouth[2], mouth[3]) < _MIN_SIZE:
             return None
-        raster = TriangleRaster(self.topology, goal, box)
-        base, support, (left, top, _, _) = self._background(frame, raster, now, mouth, shape.height)
+        return FrameLayout(now, goal, box, mouth, even_rectangle(used, _READ_MARGIN * shape.height, width, height))
+
+    def render(self, frame: FramePart, shape: FrameGeometry, layout: FrameLayout, mix: ExemplarMix) -> FaceEdit:
+        """Return the edit for one frame.
+
+        ``frame``: part of the frame that contains ``layout.read``.
+        """
+        mouth = layout.mouth
+        raster = TriangleRaster(self.topology, layout.goal, layout.box)
+        base, support, (left, top, _, _) = self._background(frame, raster, layout.now, mouth, shape.height)
         inner = (slice(mouth[1] - top, mouth[1] - top + mouth[3]), slice(mouth[0] - left, mouth[0] - left + mouth[2]))
         under = base[inner].astype(np.float32)
         mask, lips, skin = self._masks(shape, mouth)
@@ -181,31 +207,6 @@ class FrameRenderer:
             base = self._render_interior(base, shape, left, top)
         return FaceEdit(base, support, shift_matrix(left, top))
 
-    def read_rectangle(self, landmarks: Float, width: int, height: int) -> Rectangle:
-        """Return the rectangle around the lower face that ``render`` reads, clipped to a ``width`` x ``height`` frame.
-
-        ``landmarks``: mesh landmarks in pixels, float32 [478, 3]. An empty rectangle has width or height 0.
-        """
-        points = topology_points(landmarks[:, :2])[self._used]
-        margin = _READ_MARGIN * float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
-        return even_rectangle(points, margin, width, height)
-
-    def shows_mouth(self, shape: FrameGeometry, width: int, height: int) -> bool:
-        """Return whether the mouth is inside a ``width`` x ``height`` frame. If not, ``render`` returns None."""
-        return _is_visible(*self._rectangles(shape, *self._points(shape), width, height))
-
-    @staticmethod
-    def _points(shape: FrameGeometry) -> tuple[Float, Float]:
-        now = topology_points(shape.landmarks[:, :2])
-        return now, topology_points(shape.target, ring_from=shape.landmarks[:, :2])
-
-    def _rectangles(
-        self, shape: FrameGeometry, now: Float, goal: Float, width: int, height: int
-    ) -> tuple[Rectangle, Rectangle]:
-        """Return the rectangle of the warped face and of the mouth, clipped to the frame."""
-        box = even_rectangle(np.vstack([goal[self._used], now[self._used]]), 2, width, height)
-        return box, self._mouth_rectangle(shape, box)
-
     def _background(
         self, frame: FramePart, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
     ) -> tuple[Image, Float, Rectangle]:
@@ -221,7 +222,7 @@ class FrameRenderer:
         box = displaced_rectangle(moved > low, raster.rectangle, mouth)
         left, top = (box[0] - raster.rectangle[0]) // 2, (box[1] - raster.rectangle[1]) // 2
         support = upsample((moved[top:, left:] - np.float32(low)) * np.float32(1 / (high - low)), box)
-        support = np.asarray(cv2.max(cv2.min(support, 1.0), 0.0), np.float32)
+        support = np.minimum(np.maximum(support, np.float32(0)), np.float32(1))
         return sample_displaced(frame.image, frame.corner, small[top:, left:], box), support, box
 
     def _mouth_rectangle(self, shape: FrameGeometry, box: Rectangle) -> Rectangle:
@@ -258,48 +259,64 @@ class FrameRenderer:
         self, raster: TriangleRaster, mouth: Rectangle, shape: FrameGeometry, sources: list[MouthSource], share: float,
         under: Float, lips: Float, skin: Image,
     ) -> Float:  # fmt: skip
-        plane = TeethPlane(shape.pose, self._depth)
-        weight, sharpness = skin.astype(np.float32), detail_level(under, skin)
+        """Return the exemplars, warped to the target lips and matched to the background ``under``, float32 [h, w, 3].
 
-        def matched(source: MouthSource, part: Rectangle | None = None) -> Float:
-            over = self._warp(raster, mouth, shape, plane, source, part).astype(np.float32)
-            gain = light_gain(under, over, skin)
-            if (gain != 1).any():
-                over = np.minimum(over * gain, np.float32(255))
-            over = match_blur(over, sharpness, skin)
-            offset = low_frequency_offset(under, over, weight, _COLOUR_SIGMA * shape.height)
-            return np.asarray(cv2.add(over, offset), np.float32)
-
-        over = matched(sources[0])
+        The secondary exemplar, if any, is visible only inside the lips.
+        """
+        over = self._matched(raster, mouth, shape, sources[0], under, skin)
         x, y, w, h = cv2.boundingRect((lips > 0.01).view(np.uint8))
         if len(sources) > 1 and w and h:
+            left, top, width, height = self._around(x, y, w, h, mouth, shape.height)
+            around = (slice(top, top + height), slice(left, left + width))
+            second = self._matched(
+                raster, (mouth[0] + left, mouth[1] + top, width, height), shape, sources[1],
+                np.ascontiguousarray(under[around]), np.ascontiguousarray(skin[around]), (x - left, y - top, w, h),
+            )  # fmt: skip
             part = (slice(y, y + h), slice(x, x + w))
-            first, second = (
-                np.ascontiguousarray(over[part]),
-                np.ascontiguousarray(matched(sources[1], (x, y, w, h))[part]),
-            )
+            first = np.ascontiguousarray(over[part])
+            second = np.ascontiguousarray(second[y - top : y - top + h, x - left : x - left + w])
             change = cv2.subtract(morph(first, second, share), first)
             over[part] += cv2.multiply(change, cv2.merge([lips[part]] * 3))
         return over
 
-    def _warp(
-        self, raster: TriangleRaster, mouth: Rectangle, shape: FrameGeometry, plane: TeethPlane, source: MouthSource,
-        part: Rectangle | None,
-    ) -> Image:  # fmt: skip
-        """Return a source image, warped to the target lips.
+    @staticmethod
+    def _around(x: int, y: int, width: int, height: int, mouth: Rectangle, face_height: float) -> Rectangle:
+        """Return a part of the mouth rectangle, enlarged by ``_CROSSFADE_MARGIN`` and with an even corner."""
+        margin = int(_CROSSFADE_MARGIN * face_height)
+        left, top = max(0, x - margin) // 2 * 2, max(0, y - margin) // 2 * 2
+        return left, top, min(x + width + margin, mouth[2]) - left, min(y + height + margin, mouth[3]) - top
 
-        Sampling is bicubic in ``part`` of the rectangle ``mouth`` and bilinear elsewhere. If ``part`` is None, sampling
-        is bicubic everywhere.
+    def _matched(
+        self, raster: TriangleRaster, rectangle: Rectangle, shape: FrameGeometry, source: MouthSource, under: Float,
+        skin: Image, sharp: Rectangle | None = None,
+    ) -> Float:  # fmt: skip
+        """Return a warped source image with the light and the blur of the background, float32 [h, w, 3].
+
+        ``under``, ``skin``: background and skin mask of ``rectangle``. ``sharp``: see ``sample_displaced``.
         """
+        over = self._warp(raster, rectangle, shape, source, sharp).astype(np.float32)
+        light = LightMatch(under, skin, _COLOUR_SIGMA * shape.height)
+        means = light.means(over)
+        gain = light.gain(means)
+        if (gain != 1).any():
+            over, means = np.minimum(over * gain, np.float32(255)), means * gain
+        over = match_blur(over, detail_level(under, skin), skin)
+        return np.asarray(cv2.add(over, light.offset(means)), np.float32)
+
+    def _warp(
+        self, raster: TriangleRaster, rectangle: Rectangle, shape: FrameGeometry, source: MouthSource,
+        sharp: Rectangle | None,
+    ) -> Image:  # fmt: skip
+        """Return the part of a source image in ``rectangle``, warped to the target lips."""
         inside = None
         if not self._never_opens:
-            source_plane = TeethPlane(source.pose, self._depth)
+            plane, source_plane = TeethPlane(shape.pose, self._depth), TeethPlane(source.pose, self._depth)
             inside = interior_points(
                 shape.target, plane, shape.target_head, source.landmarks, source_plane, source.head
             )
         points = topology_points(source.landmarks[:, :2], inside=inside)
-        moved = raster.displacement(points, mouth, _EXEMPLAR_SMOOTHING * shape.height)
-        return sample_displaced(source.image, source.corner, moved, mouth, part)
+        moved = raster.displacement(points, rectangle, _EXEMPLAR_SMOOTHING * shape.height)
+        return sample_displaced(source.image, source.corner, moved, rectangle, sharp)
 
     def _exemplar(self, number: int) -> MouthSource:
         exemplars = self._bank.exemplars
@@ -317,10 +334,6 @@ class FrameRenderer:
         colours = self._colours.in_light_of(MouthColours.measure(base, moved))
         lips = shape.target[list(mesh478.INNER_LIPS)] - np.array([left, top], np.float32)
         return render_mouth_interior(base, lips, shape.pose, (left, top), shape.target_head, colours)
-
-
-def _is_visible(box: Rectangle, mouth: Rectangle) -> bool:
-    return min(box[2], box[3], mouth[2], mouth[3]) >= 8
 
 
 def _polygon(points: Float, width: int, height: int) -> Image:

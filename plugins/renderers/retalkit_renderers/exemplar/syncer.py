@@ -31,7 +31,13 @@ from retalkit_renderers.exemplar.clip_model import (
 )
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import exemplar_mix
-from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FramePart, FrameRenderer, frame_geometry
+from retalkit_renderers.exemplar.frame_renderer import (
+    FrameGeometry,
+    FrameLayout,
+    FramePart,
+    FrameRenderer,
+    frame_geometry,
+)
 from retalkit_renderers.exemplar.motion_source import motion_ahead
 from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
 from retalkit_renderers.exemplar.occlusion import OcclusionDetector
@@ -175,6 +181,7 @@ class _Assessment:
     identity: int
     part: FramePart
     shape: FrameGeometry
+    layout: FrameLayout
     confidence: float
     reason: str
     cells: Float | None
@@ -232,10 +239,10 @@ class ExemplarSession:
         width, height = batch.faces.frames.size
         target = identity.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
         shape = frame_geometry(landmarks, pose, target, renderer.topology.mouth_weights)
-        if not renderer.shows_mouth(shape, width, height):
+        layout = renderer.layout(shape, width, height)
+        if layout is None:
             return OUT_OF_FRAME
-        rectangle = renderer.read_rectangle(landmarks, width, height)
-        part = FramePart(batch.faces.frames.crop(row, *rectangle), rectangle[:2], (width, height))
+        part = FramePart(batch.faces.frames.crop(row, *layout.read), layout.read[:2])
         detector, cells, share = identity.occlusion_detector, None, 0.0
         if detector is not None and detector.grid is not None:
             cells, share = self._occlusion(
@@ -248,7 +255,7 @@ class ExemplarSession:
                     return PassedThrough(OCCLUDED)
                 reason = OCCLUDED if visible < _FULL_CONFIDENCE else reason
                 confidence *= visible
-        return _Assessment(number, part, shape, confidence, reason, cells, share)
+        return _Assessment(number, part, shape, layout, confidence, reason, cells, share)
 
     def _occlusion(
         self, detector: OcclusionDetector, identity: int, index: int, part: FramePart, landmarks: Float, pose: HeadPose
@@ -272,9 +279,7 @@ class ExemplarSession:
         identity, renderer = self._identities[found.identity], self._renderers[found.identity]
         landmarks = batch.faces.landmarks[row]
         mix = exemplar_mix(self._plan.exemplar, self._sources, int(batch.positions[row]))
-        edit = renderer.render(found.part, found.shape, mix)
-        if edit is None:
-            return OUT_OF_FRAME
+        edit = renderer.render(found.part, found.shape, found.layout, mix)
         mask, detector = edit.mask, identity.occlusion_detector
         if detector is not None and found.cells is not None and found.occluded > _OCCLUSION_TRUST[0]:
             left, top = (int(-value) for value in edit.matrix[:, 2])
