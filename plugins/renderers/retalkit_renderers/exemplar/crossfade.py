@@ -4,6 +4,7 @@ interior.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,11 @@ Float = NDArray[np.float32]
 
 _INCOMING = {-1: 0.25, 0: 0.6, 1: 0.85}
 """Weights of the new exemplar in the frame before a jump, at the jump and after the jump."""
+
+_PATCH = 6
+"""Width and height in pixels of the patches that optical flow matches."""
+_FINEST_SCALE = 1
+"""Number of halvings of the resolution at which optical flow is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +84,7 @@ def morph(first: Float, second: Float, share: float) -> Float:
         cv2.cvtColor(cv2.convertScaleAbs(np.maximum(image, np.float32(0))), cv2.COLOR_RGB2GRAY)
         for image in (first, second)
     ]
-    # OpenCV derives the coarsest scale from the width only. It crashes if the image height at this scale is smaller
-    # than a patch.
-    extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
-    grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    flow = finder.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))[:height]
+    flow = _flow_finder(width, height).calc(grey[0], grey[1], np.zeros((height, width, 2), np.float32))
     # Optical flow between dissimilar images is unreliable, so only small displacements are allowed.
     limit = 0.08 * width
     across, down = cv2.split(np.clip(cv2.GaussianBlur(flow, (0, 0), 2.0), -limit, limit))
@@ -95,3 +96,18 @@ def morph(first: Float, second: Float, share: float) -> Float:
         for image, part in ((first, share), (second, share - 1))
     ]  # fmt: skip
     return np.asarray(cv2.addWeighted(moved[0], 1 - share, moved[1], share, 0), np.float32)
+
+
+def _flow_finder(width: int, height: int) -> cv2.DISOpticalFlow:
+    """Return the optical flow estimator for images of the given size, at least 16 x 16 pixels."""
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    finder.setPatchSize(_PATCH)
+    # Both images have the same colours, so that the mean of a patch is evidence.
+    finder.setUseMeanNormalization(False)
+    # OpenCV selects other scales if the coarsest scale, at which a patch fits into the image, is finer than the finest
+    # scale. It crashes at these scales for some image sizes.
+    coarsest = min(
+        int(math.log2(max(width, height) / (4 * _PATCH)) + 0.5), int(math.log2(min(width, height) // _PATCH))
+    )
+    finder.setFinestScale(min(_FINEST_SCALE, coarsest))
+    return finder
