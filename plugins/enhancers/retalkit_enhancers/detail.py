@@ -26,9 +26,10 @@ from retalkit_enhancers.frequency_bands import (
     Support,
     enlarge,
     fine_bands,
+    laplacian,
     limited,
     match_band_energy,
-    probe,
+    whole_cells,
 )
 
 Float = NDArray[np.float32]
@@ -97,6 +98,8 @@ class DetailSession:
         x, y, width, height = cv2.boundingRect((area > 0).view(np.uint8))
         if not width or not height:
             return edit
+        # Complete cells of the coarse grid require no padding.
+        width, height = whole_cells(width, area.shape[1] - x), whole_cells(height, area.shape[0] - y)
         area = area[y : y + height, x : x + width]
         left, top = left + x, top + y
         box = (slice(top, top + height), slice(left, left + width))
@@ -117,33 +120,30 @@ class DetailSession:
         support = Support(self._skin(now, before, area, points, reach))
         if support.count < MIN_SKIN:
             return None
-        edge = support.texture_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F), np.float32))
-        energy = (support.laplacian_energy(now, edge), support.laplacian_energy(before, edge))
+        finest = laplacian(before)
+        edge = support.texture_limit(finest)
+        have, want = limited(laplacian(now), edge), limited(finest, edge)
+        energy = (support.energy(have), support.energy(want))
         if energy[0] * START**2 >= energy[1]:
             return None
         skin = support.pixels.astype(np.float32)
         mean = LocalMean(skin, reach)
         delta: Float | None = None
         for level, (band, source) in enumerate(zip(fine_bands(now), fine_bands(before), strict=True)):
-            have, want = probe(now, band, level), probe(before, source, level)
-            cap = support.texture_limit(want)
-            band_gain = match_band_energy(
-                mean, limited(have, cap), limited(want, cap), self._config.strength, MAX_GAIN, START
-            )
+            limit = support.texture_limit(source)
+            present, texture = limited(band, limit), limited(source, limit)
+            if level > 0:
+                have, want = present, texture
+            band_gain = match_band_energy(mean, have, want, texture, self._config.strength, MAX_GAIN, START)
             if not band_gain.needed:
                 continue
-            limit = support.texture_limit(source)
-            texture = limited(source, limit)
             gain, grain = enlarge(band_gain.gain, now.shape), enlarge(band_gain.grain, now.shape)
             if support.count < skin.size and float(band_gain.grain.max()) > 0:
                 # The grain on the lips is synthetic, because grain from the original frame would reveal the original
                 # lips. Its level is that of the surrounding skin.
-                square = texture * skin
-                level_around = enlarge(np.sqrt(mean.average(square * square)[0]), now.shape)
-                texture = np.where(
-                    support.pixels, texture, self._synthetic_grain(now.shape, index, level) * level_around
-                )
-            added = (gain - 1) * limited(band, limit) + grain * texture
+                synthetic = self._synthetic_grain(now.shape, index, level) * enlarge(band_gain.level, now.shape)
+                texture = np.asarray(cv2.copyTo(texture, support.pixels, synthetic), np.float32)
+            added = (gain - 1) * present + grain * texture
             added *= _texture_only(band, source * skin, 2 * limit)
             delta = added if delta is None else delta + added
         return None if delta is None else self._rounded(delta * np.minimum(area * 4, 1), now, support, edge, energy)
@@ -162,7 +162,8 @@ class DetailSession:
         low, high = 0.0, MAX_FACTOR
         for _ in range(SEARCH_STEPS):
             factor = (low + high) / 2
-            if support.laplacian_energy(now + np.rint(delta * np.float32(factor)), edge) <= target:
+            trial = now + np.rint(delta * np.float32(factor))
+            if support.energy(limited(laplacian(trial), edge)) <= target:
                 low = factor
             else:
                 high = factor
@@ -208,7 +209,7 @@ class DetailSession:
         x = ((np.arange(left, right) - middle[0]) / reach[0]).astype(np.float32)
         y = ((np.arange(top, bottom) - middle[1]) / reach[1]).astype(np.float32)
         distance = np.sqrt((x * x)[None] + (y * y)[:, None])
-        soft = np.clip((1 - distance) * np.float32(1 / 0.15), 0, 1)
+        soft = np.minimum(np.maximum((1 - distance) * np.float32(1 / 0.15), np.float32(0)), np.float32(1))
         return mask[top:bottom, left:right] * soft, left, top
 
     def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Image:

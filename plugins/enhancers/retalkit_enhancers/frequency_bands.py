@@ -17,6 +17,7 @@ NOISE_FLOOR = 0.15
 """Variance, in squared grey levels, below which a band is considered empty. The value is close to the 8-bit rounding
 variance.
 """
+_ZERO = (0.0, 0.0, 0.0, 0.0)
 _SUBSAMPLE_FROM = 4000
 """Number of pixels above which medians are computed only from every second row and column."""
 
@@ -31,15 +32,24 @@ def fine_bands(grey: Float) -> tuple[Float, Float]:
     return grey - fine, fine - coarse
 
 
+def whole_cells(length: int, limit: int) -> int:
+    """Return ``length``, rounded up to complete grid cells if the result does not exceed ``limit``."""
+    rounded = length + -length % STEP
+    return rounded if rounded <= limit else length
+
+
 def shrink(image: Float) -> Float:
     """Return the mean of each grid cell of ``STEP`` x ``STEP`` pixels. Cells that extend beyond the image are padded
     with 0.
     """
     high, wide = image.shape[:2]
     fill = (-high % STEP, -wide % STEP)
-    filled = cv2.copyMakeBorder(image, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0))
-    size = (filled.shape[1] // STEP, filled.shape[0] // STEP)
-    return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_AREA), np.float32)
+    if any(fill):
+        image = np.asarray(
+            cv2.copyMakeBorder(image, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT, value=_ZERO), np.float32
+        )
+    size = (image.shape[1] // STEP, image.shape[0] // STEP)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def enlarge(small: Float, shape: tuple[int, ...]) -> Float:
@@ -51,16 +61,18 @@ def enlarge(small: Float, shape: tuple[int, ...]) -> Float:
 
 def limited(band: Float, limit: float) -> Float:
     """Return ``band``, clipped to [-``limit``, ``limit``] grey levels."""
-    return np.clip(band, np.float32(-limit), np.float32(limit))
+    # Two ufuncs are faster than np.clip.
+    clipped = np.maximum(band, np.float32(-limit))
+    return np.minimum(clipped, np.float32(limit), out=clipped)
 
 
-def probe(grey: Float, band: Float, level: int) -> Float:
-    """Return the signal whose energy represents the band.
+def laplacian(grey: Float) -> Float:
+    """Return the Laplacian of an image, float32 [h, w].
 
-    The finest band is represented by its Laplacian. Softening removes the highest frequencies first, and the energy of
-    the band itself does not reflect this loss. The second band is represented by its own values.
+    The energy of the Laplacian represents the finest band. Softening removes the highest frequencies first, and the
+    energy of the band itself does not reflect this loss.
     """
-    return np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32) if level == 0 else band
+    return np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32)
 
 
 class Support:
@@ -87,9 +99,8 @@ class Support:
         middle = float(np.partition(values, len(values) // 2)[len(values) // 2])
         return 4 * max(1.48 * middle, float(np.sqrt(NOISE_FLOOR)))
 
-    def laplacian_energy(self, grey: Float, limit: float) -> float:
-        """Return the mean squared Laplacian after clipping at ``limit``."""
-        values = limited(np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32), limit)
+    def energy(self, values: Float) -> float:
+        """Return the mean square of ``values``, float32 [h, w]."""
         return cv2.norm(values, cv2.NORM_L2SQR, self.pixels) / max(self.count, 1)
 
 
@@ -140,20 +151,31 @@ class BandGain:
     """Factor that is applied to the edit's band. The value is at least 1."""
     grain: Float
     """Factor that is applied to the original's band before the band is added. The value is at least 0."""
+    level: Float
+    """Root mean square of the original's texture on the surrounding skin, in grey levels."""
     needed: bool
 
 
 def match_band_energy(
-    mean: LocalMean, edited: Float, original: Float, strength: float, max_gain: float, start: float
+    mean: LocalMean,
+    edited: Float,
+    original: Float,
+    texture: Float,
+    strength: float,
+    max_gain: float,
+    start: float,
 ) -> BandGain:
     """Return factors that raise the energy of ``edited`` to the energy of ``original``.
 
-    Both energies are computed from ``probe``. The function first applies a limited gain to the edit. The original's
-    band supplies the remaining energy, with a factor that accounts for the correlation between the two bands: var(g e +
-    a o) = g^2 E_e + a^2 E_o + 2 g a E_eo = E_o. Cells with an amplitude ratio below ``start`` remain unchanged.
+    ``edited``, ``original``: values whose energy represents the band, float32 [h, w]. The function first applies a
+    limited gain to the edit. The original's band supplies the remaining energy, with a factor that accounts for the
+    correlation between the two bands: var(g e + a o) = g^2 E_e + a^2 E_o + 2 g a E_eo = E_o. Cells with an amplitude
+    ratio below ``start`` remain unchanged. ``texture``: texture of the original's band, float32 [h, w].
     """
-    edited, original = edited * mean.weight, original * mean.weight
-    have, want, shared = mean.average(edited * edited, original * original, edited * original)
+    edited, original, texture = edited * mean.weight, original * mean.weight, texture * mean.weight
+    have, want, shared, around = mean.average(
+        edited * edited, original * original, edited * original, texture * texture
+    )
     ratio = np.sqrt((want + NOISE_FLOOR) / (have + NOISE_FLOOR))
     onset = np.clip((ratio - 1) / (start - 1) - 1, 0, 1) * strength
     gain = 1 + (np.minimum(ratio, max_gain) - 1) * onset
@@ -161,4 +183,4 @@ def match_band_energy(
     agree = gain * shared
     grain = (np.sqrt(agree**2 + missing * np.maximum(want, 1e-3)) - agree) / np.maximum(want, 1e-3)
     grain = np.clip(grain, 0, 1) * (want > NOISE_FLOOR)
-    return BandGain(gain, grain, bool((onset > 0).any()))
+    return BandGain(gain, grain, np.sqrt(around), bool((onset > 0).any()))
