@@ -94,7 +94,7 @@ def _light_gain(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> Floa
     return np.clip(np.exp(difference * share), *_GAIN_LIMITS).astype(np.float32)
 
 
-def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
+def band_count(height: int, width: int, limit: int, coarsest: float) -> int:
     """Compute the number of pyramid bands, from 1 to ``limit``, for an image of the given size.
 
     The shorter side of the coarsest band has at least ``coarsest`` pixels, unless the image itself is smaller.

@@ -243,12 +243,12 @@ class TriangleRaster:
         moved = across.take(ids) * self._columns[x0:x1]
         moved += down.take(ids) * self._rows[y0:y1]
         moved += shift.take(ids)
+        small = moved.view(np.float32).reshape(*moved.shape, 2)
         # Smooth the discontinuities at triangle edges. Blurring the displacement instead of the map preserves the
-        # borders.
-        small = cv2.blur(moved.view(np.float32).reshape(*moved.shape, 2), (3, 3))
+        # borders. The smallest blur is a box filter of 3 x 3 pixels, which has a variance of 2 / 3.
         if smooth > 0:
-            small = cv2.GaussianBlur(small, (0, 0), smooth / _STEP)
-        return np.asarray(small, np.float32)
+            return np.asarray(cv2.GaussianBlur(small, (0, 0), math.sqrt((smooth / _STEP) ** 2 + 2 / 3)), np.float32)
+        return np.asarray(cv2.blur(small, (3, 3)), np.float32)
 
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
         """Return ``cv2.remap`` maps (x and y in source frame pixels) for ``rectangle``, float32 [h, w] each.

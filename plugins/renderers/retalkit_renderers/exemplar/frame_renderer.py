@@ -46,7 +46,7 @@ FEATHER = 0.009
 """Standard deviation of the Gaussian blur at the mask edge, in face heights."""
 _EROSION = 0.012
 """Erosion of the mouth region before feathering, in face heights."""
-_COARSEST_BAND = 4
+_COARSEST_BAND = 3.7
 """Minimum length, in pixels, of the shorter side of the coarsest blend band."""
 _COLOUR_SIGMA = 0.07
 """Standard deviation of the colour matching filter, in face heights."""
@@ -227,7 +227,7 @@ class FrameRenderer:
 
     def _mouth_rectangle(self, shape: FrameGeometry, box: Rectangle) -> Rectangle:
         left, top, width, height = box
-        margin = 4 * FEATHER * shape.height + 8
+        margin = 3 * FEATHER * shape.height + 6
         inside = shape.target[_AROUND_MOUTH] - np.array([left, top], np.float32)
         x, y, w, h = even_rectangle(inside, margin, width, height)
         return left + x, top + y, w, h
@@ -244,7 +244,8 @@ class FrameRenderer:
         shrink = max(1, int(_EROSION * shape.height))
         region = cv2.erode(region, np.ones((2 * shrink + 1, 2 * shrink + 1), np.uint8))
         feathered = cv2.GaussianBlur(region.astype(np.float32), (0, 0), FEATHER * shape.height + 0.1)
-        mask = np.clip(feathered * np.float32(1.04 / 255) - np.float32(0.02), 0, 1)
+        mask = feathered * np.float32(1.04 / 255) - np.float32(0.02)
+        mask = np.minimum(np.maximum(mask, np.float32(0)), np.float32(1))
         lips = _polygon(shape.target[_OUTER_LIPS] - corner, width, height)
         grown = 2 * max(1, int(_LIP_MARGIN * shape.height)) + 1
         around = cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)))

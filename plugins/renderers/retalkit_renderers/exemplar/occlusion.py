@@ -53,13 +53,18 @@ def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
     light = total * np.float32(1 / 3)
     anchor = cells.copy()
     anchor[ANCHOR_ROWS:] = False
-    level = float(np.median(light[anchor])) if anchor.any() else float(np.median(light))
-    level = max(level, 0.05)
+    level = max(_median(light[anchor] if anchor.any() else light.ravel()), 0.05)
     total += np.float32(0.3 * level)
     across, down = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25), cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.25)
     scale = np.float32(1 / level)
     channels = [light * scale, red / total, blue / total, cv2.magnitude(across, down) * scale]
     return np.asarray(cv2.merge(channels), np.float32)
+
+
+def _median(values: Float) -> float:
+    """Return the median of values [K]. The function is several times faster than ``np.median`` for few values."""
+    middle = [(len(values) - 1) // 2, len(values) // 2]
+    return float(np.partition(values, middle)[middle].mean())
 
 
 @dataclass(frozen=True, slots=True)

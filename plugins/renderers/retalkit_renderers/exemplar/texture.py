@@ -62,20 +62,21 @@ def restore_grain(edited: Float, original: Float, skin: Image, where: Float) -> 
     """Amplify the fine detail of ``edited`` until the variance of its Laplacian on the skin is close to the original's.
 
     Warping averages neighbouring pixels and reduces grain. The function amplifies the remaining grain with a gain
-    between 1 and ``_MAX_GAIN``. Images are float32 [h, w, 3] in [0, 255]. ``skin``: mask that is non-zero on skin,
-    uint8 [h, w]. ``where``: weight of the change for each pixel in [0, 1], float32 [h, w].
+    between 1 and ``_MAX_GAIN``. Images are float32 [h, w, 3] in [0, 255]. ``skin``: mask with the value 1 on skin and
+    0 elsewhere, uint8 [h, w]. ``where``: weight of the change for each pixel in [0, 1], float32 [h, w].
     """
     if cv2.countNonZero(skin) < 50:
         return edited
     now = _laplacian(_grey(edited))
-    want, have = _TARGET_RATIO * _variance(_laplacian(_grey(original)), skin), _variance(now, skin)
+    inside = skin.astype(np.float32)
+    want, have = _TARGET_RATIO * _variance(_laplacian(_grey(original)), inside), _variance(now, inside)
     if have >= want:
         return edited
     fine = _fine(edited)
     more = _laplacian(_grey(fine))
     # Solve var(now + gain * more) = want for the gain. The covariance is derived from var(now + more).
-    square = _variance(more, skin)
-    cross = (_variance(np.asarray(cv2.add(now, more), np.float32), skin) - have - square) / 2
+    square = _variance(more, inside)
+    cross = (_variance(np.asarray(cv2.add(now, more), np.float32), inside) - have - square) / 2
     if square <= 0:
         return edited
     gain = min((-cross + float(np.sqrt(max(cross * cross - square * (have - want), 0)))) / square, _MAX_GAIN)
@@ -88,6 +89,8 @@ def _laplacian(grey: Float) -> Float:
     return np.asarray(cv2.Laplacian(grey, cv2.CV_32F, ksize=3), np.float32)
 
 
-def _variance(values: Float, inside: Image) -> float:
-    mean = cv2.mean(values, inside)[0]
-    return cv2.norm(values, cv2.NORM_L2SQR, inside) / cv2.countNonZero(inside) - mean * mean
+def _variance(values: Float, inside: Float) -> float:
+    """Return the variance of the pixels for which ``inside`` is 1. It is 0 for all other pixels."""
+    count, part = cv2.sumElems(inside)[0], cv2.multiply(values, inside)
+    mean = cv2.sumElems(part)[0] / count
+    return cv2.norm(part, cv2.NORM_L2SQR) / count - mean * mean
