@@ -26,8 +26,8 @@ RANGE_FULL = 2
 MATRIX_BT709 = 1
 MATRIX_BT601 = 6
 
-_BAND = 64
-"""Even number of image rows per conversion block. The intermediate results for a block fit into the CPU cache."""
+_BAND = 256
+"""Even number of image rows per conversion block, which limits the memory for intermediate results."""
 _LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
     MATRIX_BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),
