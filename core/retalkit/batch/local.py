@@ -13,10 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from retalkit.batch.executor import Report, Task, TaskResult, WorkerDiedError, death_message
+from retalkit.batch.executor import ClosedAtExit, Report, Task, TaskResult, WorkerDiedError, death_message
 from retalkit.batch.forking import open_descriptors
 from retalkit.errors import BatchError
 
@@ -27,7 +26,7 @@ _END_SECONDS: Final = 5.0
 """Time in seconds that an idle worker has to end before it is terminated."""
 
 
-class LocalExecutor:
+class LocalExecutor(ClosedAtExit):
     """Executor with a fixed number of worker processes.
 
     A thread per worker passes tasks through a separate pipe, so that a killed worker affects only its own task and
@@ -81,14 +80,6 @@ class LocalExecutor:
         for process in started:
             process.end()
         self._threads.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def processes(self) -> list[int]:
         """Return the ids of the worker processes that are running."""

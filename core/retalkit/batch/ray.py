@@ -18,10 +18,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from retalkit.batch.executor import Report, Task, TaskResult, WorkerDiedError
+from retalkit.batch.executor import ClosedAtExit, Report, Task, TaskResult, WorkerDiedError
 from retalkit.errors import BatchError
 
 _ENVIRONMENT: Final = ("OMP_NUM_THREADS", "PYTHONPATH", "RETALKIT_HOME", "RETALKIT_CACHE", "RETALKIT_OFFLINE")
@@ -76,7 +75,7 @@ class _Waiting:
     future: Future[TaskResult]
 
 
-class RayExecutor:
+class RayExecutor(ClosedAtExit):
     """Executor with one Ray actor per worker.
 
     Ray restarts an actor whose process or node has died, on any node with free resources. A task is not bound to the
@@ -156,14 +155,6 @@ class RayExecutor:
         for each in self._actors:
             self._ray.kill(each)
         self._shut_down()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # The following methods run in the dispatcher's thread, except for the callbacks of futures, which only put events
     # into the queue.

@@ -12,10 +12,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from retalkit.batch.executor import Task, TaskResult, WorkerDiedError
+from retalkit.batch.executor import ClosedAtExit, Task, TaskResult, WorkerDiedError
 from retalkit.batch.forking import can_fork
 from retalkit.batch.local import LocalExecutor
 from retalkit.batch.worker import TaskContext, WorkerState
@@ -38,19 +37,20 @@ _REPORT_SECONDS: Final = 0.5
 
 def render(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
     """Render segments of a run. ``payload``: ``request`` (a ``RenderRequest``) and ``plugins``."""
-    frames = _FrameReport(context)
-    registry, state = context.state.registry(payload["plugins"]), context.state
-    request = RenderRequest(**payload["request"])
-    render_share(request, registry, frames, pool=state.pool, cancellation=state.cancellation)
-    return {"frames": frames.count}
+    return _help(render_share, RenderRequest(**payload["request"]), payload["plugins"], context)
 
 
 def detect(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
     """Detect parts of a clip. ``payload``: ``request`` (a ``DetectionRequest``) and ``plugins``."""
-    frames = _FrameReport(context)
-    registry, state = context.state.registry(payload["plugins"]), context.state
-    request = DetectionRequest(**payload["request"])
-    detect_share(request, registry, frames, pool=state.pool, cancellation=state.cancellation)
+    return _help(detect_share, DetectionRequest(**payload["request"]), payload["plugins"], context)
+
+
+def _help(
+    share: Callable[..., None], request: DetectionRequest | RenderRequest, plugins: Sequence[str], context: TaskContext
+) -> Mapping[str, Any]:
+    """Do a share of the work, and return the number of processed frames."""
+    frames, state = _FrameReport(context), context.state
+    share(request, state.registry(plugins), frames, pool=state.pool, cancellation=state.cancellation)
     return {"frames": frames.count}
 
 
@@ -75,7 +75,7 @@ def load_modules(payload: Mapping[str, Any], context: TaskContext) -> Mapping[st
     return {}
 
 
-class LocalRunHelpers:
+class LocalRunHelpers(ClosedAtExit):
     """Implementation of ``RunHelpers`` with processes of this machine, which start on demand."""
 
     def __init__(self, processes: int, plugins: Sequence[Path] = ()) -> None:
@@ -137,14 +137,6 @@ class LocalRunHelpers:
             self._executor.close()
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LocalSharedWork:

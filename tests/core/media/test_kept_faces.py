@@ -7,26 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.media import sources
-from retalkit.media.decoding import FrameDecoder
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.kept_faces import KeptFaces
 from retalkit.media.sources import VideoSource, open_source
 from retalkit.pipeline.run import dub
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Indexes of the decoded frames, in a process that keeps no whole frames."""
-    indexes: list[int] = []
-    decode = FrameDecoder.frame
-
-    def counted(self: FrameDecoder, position: int, *arguments: object) -> object:
-        indexes.append(position)
-        return decode(self, position, *arguments)
-
-    monkeypatch.setattr(FrameDecoder, "frame", counted)
+@pytest.fixture(autouse=True)
+def large_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No video fits into the memory for whole frames."""
     monkeypatch.setattr(sources, "KEPT_BYTES", 1000)
-    return indexes
 
 
 def keep(source: VideoSource, points: np.ndarray, limit: int = 1 << 20) -> KeptFaces:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.media import sources
-from retalkit.media.decoding import FrameDecoder
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.pixel_format import FORMATS, YUV420P
 from retalkit.media.sources import open_source
@@ -19,20 +18,6 @@ ORDERS = {
     "freeze": [0, 1, 2, 2, 2, 2],
     "from the end": [*range(24, -1, -1), *range(1, 25)],
 }
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Indexes of the decoded frames in their order."""
-    indexes: list[int] = []
-    decode = FrameDecoder.frame
-
-    def counted(self: FrameDecoder, position: int, *arguments: object) -> object:
-        indexes.append(position)
-        return decode(self, position, *arguments)
-
-    monkeypatch.setattr(FrameDecoder, "frame", counted)
-    return indexes
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
