@@ -71,6 +71,12 @@ class LocalExecutor(ClosedAtExit):
             for process in self._started:
                 process.send("cancel")
 
+    def kill(self) -> None:
+        """Kill all processes. Their tasks fail with WorkerDiedError, and later tasks start new processes."""
+        with self._lock:
+            for process in self._started:
+                process.kill()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -181,12 +187,16 @@ class _Process:
         with self._sending, suppress(OSError):
             self._connection.close()
 
+    def kill(self) -> None:
+        """Kill the process."""
+        self._process.kill()
+
     def end(self) -> None:
         """Close the pipe, and terminate the process if it does not end."""
         self.disconnect()
         self._process.join(_END_SECONDS)
         if self.is_alive:
-            self._process.kill()
+            self.kill()
             self._process.join()
 
 

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from retalkit.errors import BatchError
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
 from retalkit.pipeline.shared_work import detect_share, render_share
 from retalkit.plugins.registry import Registry
+from retalkit.storage.cache import unwritable_cache
 
 RENDER: Final = "retalkit.batch.run_helpers:render"
 DETECT: Final = "retalkit.batch.run_helpers:detect"
@@ -33,6 +34,9 @@ FRAMES_PER_FORK: Final = 50
 within a fraction of a second."""
 
 _REPORT_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
+_STALLED_SECONDS: Final = 120.0
+"""Time without progress after which the run kills the other processes and does the rest of their work itself."""
 
 
 def render(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -50,8 +54,20 @@ def _help(
 ) -> Mapping[str, Any]:
     """Do a share of the work, and return the number of processed frames."""
     frames, state = _FrameReport(context), context.state
-    share(request, state.registry(plugins), frames, pool=state.pool, cancellation=state.cancellation)
+    with _orphaned_claims_removed(Path(request.claims)):
+        share(request, state.registry(plugins), frames, pool=state.pool, cancellation=state.cancellation)
     return {"frames": frames.count}
+
+
+@contextmanager
+def _orphaned_claims_removed(folder: Path) -> Generator[None]:
+    """Remove the directory of the claims if the process of the run is killed."""
+    parent = os.getppid()
+    try:
+        yield
+    finally:
+        if os.getppid() != parent:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _FrameReport:
@@ -115,9 +131,12 @@ class LocalRunHelpers(ClosedAtExit):
     def _start(self, function: str, request: DetectionRequest | RenderRequest) -> LocalSharedWork:
         """Submit the request once per process."""
         assert self._executor is not None
-        folder = Path(tempfile.mkdtemp(prefix="retalkit-claims-"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="claims-", dir=request.cache))
+        except OSError as error:
+            raise unwritable_cache(Path(request.cache), error) from error
         self._folders.append(folder)
-        work = LocalSharedWork(folder)
+        work = LocalSharedWork(folder, self._executor.kill)
         payload = {"request": asdict(replace(request, claims=str(folder)))}
         for number in range(self._executor.workers):
             work.add(self._submit(function, payload, work.reporter(number)))
@@ -142,9 +161,10 @@ class LocalRunHelpers(ClosedAtExit):
 class LocalSharedWork:
     """Implementation of ``SharedWork`` for tasks of a ``LocalExecutor``."""
 
-    def __init__(self, folder: Path) -> None:
-        """Initialise the work. ``folder``: empty directory for the claims."""
+    def __init__(self, folder: Path, kill: Callable[[], None]) -> None:
+        """Initialise the work. ``folder``: empty directory for the claims. ``kill``: kills the other processes."""
         self.folder = folder
+        self._kill = kill
         self._tasks: list[Future[TaskResult]] = []
         self._frames: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -169,13 +189,24 @@ class LocalSharedWork:
         with self._lock:
             return sum(self._frames.values())
 
-    def wait(self) -> None:
+    def wait(self, poll: Callable[[], None]) -> None:
+        idle, done = 0.0, self.done()
+        while wait(self._tasks, _POLL_SECONDS).not_done:
+            poll()
+            # The polls are counted, because the clock also advances while all processes are suspended.
+            idle, done = idle + _POLL_SECONDS if self.done() == done else 0.0, self.done()
+            if idle >= _STALLED_SECONDS:
+                self._kill()
+                idle = 0.0
         for number, task in enumerate(self._tasks):
             # The run itself does the work that a failed process has not done, and reports the error if it fails too.
             with suppress(WorkerDiedError, BatchError):
                 result = task.result()
                 with self._lock:
                     self._frames[number] = int(result.value.get("frames", 0))
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def default_processes() -> int:

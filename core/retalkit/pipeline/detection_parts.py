@@ -78,20 +78,32 @@ def detect_in_parts(
     shared: SharedWork | None,
     advanced: Callable[[int], None],
 ) -> Iterator[list[FrameDetections]]:
-    """Yield the detections of all parts in order. ``advanced`` receives the number of processed frames.
+    """Yield the detections of all parts in order. ``advanced`` receives the number of processed frames, which does not
+    decrease if the frames of a process that fails are processed again.
 
     ``shared``: other processes that detect parts at the same time, or None.
     """
-    done = 0
+    done = shown = 0
     own: dict[int, list[FrameDetections]] = {}
+
+    def report(count: int) -> None:
+        nonlocal shown
+        shown = max(shown, count)
+        advanced(shown)
+
     if shared is not None:
+
+        def poll() -> None:
+            check_cancelled(detector.cancelled)
+            report(done + shared.done())
+
         for number in shared.claimed(range(len(parts))):
             own[number] = []
             for frames in detector.detect(*parts[number]):
                 own[number] += frames
                 done += len(frames)
-                advanced(done + shared.done())
-        shared.wait()
+                report(done + shared.done())
+        shared.wait(poll)
     for number, part in enumerate(parts):
         frames = own.pop(number, None)
         if frames is None and shared is not None:
@@ -103,7 +115,7 @@ def detect_in_parts(
         for frames in detector.detect(*part):
             done += len(frames)
             yield frames
-            advanced(done)
+            report(done)
 
 
 def save_part(folder: Path, number: int, frames: Sequence[FrameDetections]) -> None:

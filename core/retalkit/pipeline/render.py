@@ -204,18 +204,30 @@ def render(renderer: SegmentRenderer, observer: Observer, shared: SharedWork | N
     complete = sum(lengths[number] for number in stored)
     rendered = sum(lengths) - complete
     missing = [number for number in numbers if number not in stored]
+    shown = 0
+
+    def report(done: int) -> None:
+        # Frames of a helper that fails are counted before they are rendered again.
+        nonlocal shown
+        shown = max(shown, done)
+        observer.advanced("render", shown)
+
     if shared is not None and missing:
 
         def advanced(done: int) -> None:
-            observer.advanced("render", complete + done + shared.done())
+            report(complete + done + shared.done())
 
-        renderer.render(shared.claimed(missing), advanced)
-        shared.wait()
+        def poll() -> None:
+            check_cancelled(renderer.cancelled)
+            advanced(own)
+
+        own = renderer.render(shared.claimed(missing), advanced)
+        shared.wait(poll)
         # If a helper has failed, this process renders the segments that are still missing.
         stored = renderer.stored()
         complete = sum(lengths[number] for number in stored)
         missing = [number for number in numbers if number not in stored]
-    renderer.render(missing, lambda done: observer.advanced("render", complete + done))
+    renderer.render(missing, lambda done: report(complete + done))
     stored = renderer.stored()
     counts = FrameCounts()
     for number in numbers:

@@ -317,7 +317,9 @@ class _Run:
     def render(self, steps: ClipSteps, renderer: SegmentRenderer, helpers: RunHelpers | None) -> Rendering:
         """Edit and encode the frames of the window."""
         with steps.timer.step("render", renderer.window.count, renderer.folder, store_cost=False) as step:
-            rendering = render(renderer, self.observer, None if helpers is None else helpers.render(self.request()))
+            with ExitStack() as stack:
+                shared = None if helpers is None else stack.enter_context(closing(helpers.render(self.request())))
+                rendering = render(renderer, self.observer, shared)
             if not rendering.rendered:
                 step.cached()
         return rendering

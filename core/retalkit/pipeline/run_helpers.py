@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,8 +57,16 @@ class SharedWork(Protocol):
         """Return the number of frames that the other processes have processed."""
         ...
 
-    def wait(self) -> None:
-        """Wait until the processes have ended or failed. The pieces of a process that failed are missing."""
+    def wait(self, poll: Callable[[], None]) -> None:
+        """Wait until the processes have ended or failed. The pieces of a process that failed are missing.
+
+        ``poll`` is called several times per second, and its exceptions are propagated. A process that makes no progress
+        for a long time has failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Remove the directory of the claims."""
         ...
 
 

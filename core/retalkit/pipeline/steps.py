@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,11 @@ class ClipSteps:
             else:
                 count = source.info.frame_count
                 parts = parts_of(source, count) if stage.found.spec.parallel else [(0, count)]
-                shared = None if self.share_detection is None or len(parts) == 1 else self.share_detection(count, key)
-                detect.detect_faces(self.part_detector(source, folder), parts, folder, self.observer, shared)
+                with ExitStack() as stack:
+                    shared = None
+                    if self.share_detection is not None and len(parts) > 1:
+                        shared = stack.enter_context(closing(self.share_detection(count, key)))
+                    detect.detect_faces(self.part_detector(source, folder), parts, folder, self.observer, shared)
         return detect.StoredDetections(folder.folder)
 
     def part_detector(self, source: LimitedSource, folder: Folder) -> PartDetector:

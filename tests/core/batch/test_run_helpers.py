@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from retalkit.batch import run_helpers
-from retalkit.batch.run_helpers import LocalRunHelpers
-from retalkit.batch.worker import WorkerState
+from retalkit.batch.executor import TaskResult, WorkerDiedError
+from retalkit.batch.run_helpers import LocalRunHelpers, LocalSharedWork
+from retalkit.batch.worker import TaskContext, WorkerState
+from retalkit.errors import OutputError, RunCancelledError
 from retalkit.pipeline import segments
 from retalkit.pipeline.run import dub
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
@@ -30,6 +34,8 @@ class ThreadWork:
         """Start the thread, and wait until it has processed ``least`` frames. ``share``: None starts no thread."""
         self.folder = folder
         self.frames = 0
+        self.closed = self.polled = False
+        self.waiting: Callable[[], object] = lambda: None
         self._thread: threading.Thread | None = None
         if share is None:
             return
@@ -50,7 +56,13 @@ class ThreadWork:
     def done(self) -> int:
         return self.frames
 
-    def wait(self) -> None:
+    def close(self) -> None:
+        self.closed = True
+
+    def wait(self, poll: Callable[[], None]) -> None:
+        self.waiting()
+        poll()
+        self.polled = True
         if self._thread is not None:
             self._thread.join()
 
@@ -58,8 +70,14 @@ class ThreadWork:
 class Helpers:
     """Helpers that detect and render in threads of this process. They are ahead of the run."""
 
-    def __init__(self, folder: Path, fails: bool = False, helps: bool = True) -> None:
-        self.folder, self.fails, self.helps = folder, fails, helps
+    def __init__(
+        self,
+        folder: Path,
+        fails: bool = False,
+        helps: bool = True,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.folder, self.fails, self.helps, self.waiting = folder, fails, helps, waiting
         self.requests: list[DetectionRequest | RenderRequest] = []
         self.works: list[ThreadWork] = []
         self.prepared = 0
@@ -91,6 +109,7 @@ class Helpers:
             # A helper that dies has claimed work that nobody does.
             assert list(Claims(folder).claimed([1, 3])) == [1, 3]
         self.works.append(ThreadWork(folder, share if self.helps and not self.fails else None, least))
+        self.works[-1].waiting = self.waiting
         return self.works[-1]
 
 
@@ -139,7 +158,7 @@ def test_worker_process_renders_segments(
     with LocalRunHelpers(2) as helpers:
         assert helpers.prepare(1000, True, discover())
         work = helpers.render(request)
-        work.wait()
+        work.wait(lambda: None)
         assert work.done() == 50
         assert not list(work.claimed([0])), "the process has claimed the only segment"
     assert list(cache.rglob("segment-*.mp4")) == segments
@@ -166,6 +185,87 @@ def test_short_runs_start_no_process(
     with LocalRunHelpers(4) as helpers:
         assert helpers.prepare(frames, cheap_source, discover())
     assert started == [forks]
+
+
+def test_wait_ends_stalled_processes_and_calls_poll(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run_helpers, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(run_helpers, "_STALLED_SECONDS", 0.1)
+    stalled: Future[TaskResult] = Future()
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.append(polls)
+        stalled.set_exception(WorkerDiedError("killed"))
+
+    work = LocalSharedWork(tmp_path / "claims", kill)
+    work.add(stalled)
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        assert polls < 1000, "the stalled process is not killed"
+        if polls <= 20:
+            work.reporter(0)(0.0, float(polls))
+
+    work.wait(poll)
+    assert len(killed) == 1 and killed[0] >= 30, "a process that makes progress must not be killed"
+
+    def cancel() -> None:
+        raise RunCancelledError("stopped")
+
+    work = LocalSharedWork(tmp_path / "claims", kill)
+    work.add(Future())
+    with pytest.raises(RunCancelledError):
+        work.wait(cancel)
+
+
+def test_rendering_can_be_cancelled_while_it_waits(
+    expected: tuple[Packets, Path], moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    _, cache = expected
+    _without_segments(cache)
+    cancellation = threading.Event()
+    helpers = Helpers(tmp_path / "claims", fails=True, waiting=cancellation.set)
+    with pytest.raises(RunCancelledError):
+        dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers, cancellation=cancellation)
+    assert not helpers.works[0].polled
+    # The run has rendered the segments that the failed helper had not claimed.
+    assert len(list(cache.rglob("segment-*.mp4"))) == 3
+    assert not list(tmp_path.glob("out.mp4*")) and helpers.works[0].closed
+
+
+def test_claims_are_removed(
+    expected: tuple[Packets, Path], moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    """The directory is in the cache, which is writable, and a killed run leaves no directory behind."""
+    _, cache = expected
+    request = RenderRequest(configuration={}, video="", speech="", output="", cache=str(cache))
+    with LocalRunHelpers(2) as helpers:
+        assert helpers.prepare(1000, True, discover())
+        work = helpers.render(request)
+        assert list(cache.glob("claims-*")) == [work.folder]
+        work.wait(lambda: None)
+        work.close()
+        assert not work.folder.exists()
+        left = helpers.render(request)
+    assert not left.folder.exists()
+    with LocalRunHelpers(2) as helpers, pytest.raises(OutputError) as caught:
+        assert helpers.prepare(1000, True, discover())
+        helpers.render(replace(request, cache=str(tmp_path / "missing")))
+    assert caught.value.code == "unwritable-cache"
+
+
+def test_orphan_removes_the_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = iter([100, 100, 100, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(run_helpers, "render_share", lambda *_, **__: None)
+    request = RenderRequest(configuration={}, video="", speech="", output="", cache="", claims=str(tmp_path / "claims"))
+    Path(request.claims).mkdir()
+    context = TaskContext(WorkerState({(): discover()}), lambda *_: None)
+    for exists in (True, False):
+        run_helpers.render({"request": asdict(request), "plugins": []}, context)
+        assert Path(request.claims).exists() == exists
 
 
 def test_a_stage_that_is_not_parallel_renders_alone(

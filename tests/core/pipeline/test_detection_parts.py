@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from retalkit.config.model import load
+from retalkit.errors import RunCancelledError
 from retalkit.media import sources
 from retalkit.media.sources import VideoSource, open_source
 from retalkit.observer import SilentObserver
 from retalkit.pipeline import detection_parts
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.detect import StoredDetections, detect_faces
-from retalkit.pipeline.detection_parts import FrameDetections, load_part, parts_of, save_part
+from retalkit.pipeline.detection_parts import (
+    FrameDetections,
+    PartDetector,
+    detect_in_parts,
+    load_part,
+    parts_of,
+    save_part,
+)
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest
 from retalkit.pipeline.shared_work import detect_share
@@ -77,7 +86,10 @@ class Work:
     def done(self) -> int:
         return self.frames
 
-    def wait(self) -> None: ...
+    def wait(self, poll: Callable[[], None]) -> None:
+        poll()
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +125,39 @@ def test_shared_detections_are_identical(
         for face, other in zip(frame.faces, expected.faces, strict=True):
             assert np.array_equal(face.landmarks, other.landmarks) and np.array_equal(face.box, other.box)
             assert (face.score, face.reason) == (other.score, other.reason)
+
+
+class StoppedWork(Work):
+    """Work during whose wait the run is cancelled. The run has nothing left to do itself."""
+
+    def __init__(self, folder: Path, cancellation: threading.Event) -> None:
+        self.folder, self.cancellation = folder, cancellation
+
+    def claimed(self, numbers: Iterable[int]) -> Iterator[int]:
+        return iter(())
+
+    def done(self) -> int:
+        return 7
+
+    def wait(self, poll: Callable[[], None]) -> None:
+        poll()
+        self.cancellation.set()
+        poll()
+        raise AssertionError("the cancellation is ignored")
+
+
+def test_waiting_for_other_processes_can_be_cancelled(tmp_path: Path) -> None:
+    cancellation = threading.Event()
+    detector = PartDetector(
+        source=SimpleNamespace(),  # type: ignore[arg-type]
+        open_session=lambda: pytest.fail("the run detects nothing itself"),
+        scheme="mesh478",
+        cancelled=cancellation.is_set,
+    )
+    advanced: list[int] = []
+    with pytest.raises(RunCancelledError):
+        list(detect_in_parts(detector, PARTS, StoppedWork(tmp_path, cancellation), advanced.append))
+    assert advanced == [7]
 
 
 def test_stored_part_is_read_unchanged(tmp_path: Path) -> None:
