@@ -120,8 +120,8 @@ class StageSpec:
     """Whether parts of one run may be processed at the same time. This is useful for stages that use one CPU core.
 
     Several processes then render parts of the output. Every process opens a session, which reads the cached results of
-    the first. Of a detector, several threads open sessions for parts of the clip. Each session also receives the eight
-    frames before its part."""
+    the first. Several sessions of a detector process parts of the clip, also in several processes. Each session also
+    receives the eight frames before its part."""
     eases: bool = False
     """Whether a lip syncer follows ``LipSyncClip.strength``. The edits of other lip syncers fade in and out."""
     optional_checkpoints: tuple[str, ...] = ()
