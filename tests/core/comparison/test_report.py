@@ -403,7 +403,7 @@ def test_report_lists_versions_stages_and_weights(sample: SampleComparison, page
 
 def test_user_strings_are_escaped(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>"
-    sample = make_results(tmp_path, ("base", evil, "x"))
+    sample = make_results(tmp_path, ("base", evil, "x"), videos=1)
     sample.results.title = evil
     sample.results.cells[3].notes.append(evil)
     next(cell for cell in sample.results.cells if cell.state == "failed").failure = evil
@@ -419,7 +419,7 @@ def test_user_strings_are_escaped(tmp_path: Path) -> None:
 
 
 def test_unreadable_video_affects_only_its_own_tile(tmp_path: Path) -> None:
-    sample = make_results(tmp_path)
+    sample = make_results(tmp_path, videos=1)
     cell = next(cell for cell in sample.results.cells if cell.name == CellName("anna", "speech", "news", "warp"))
     (tmp_path / cell.video).write_bytes(b"no video")
     text = write_report(sample.results, analyse(sample.results), tmp_path).read_text(encoding="utf-8")

@@ -135,13 +135,19 @@ def chosen() -> Plan:
     return plan(load(registry), registry)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """Cache with the analysed audio, which all corpora contain."""
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("name", BROKEN_CLIPS)
-def test_invalid_clip_is_skipped_with_its_reason(tmp_path: Path, chosen: Plan, name: str) -> None:
+def test_invalid_clip_is_skipped_with_its_reason(tmp_path: Path, chosen: Plan, cache: Cache, name: str) -> None:
     folder = write_corpus(tmp_path / "lips", clips=2)
     change, code = BROKEN_CLIPS[name]
     change(folder)
-    report = evaluate_corpus(folder, "slow", _Slow(), chosen, Cache(tmp_path / "cache"), SilentObserver())
+    report = evaluate_corpus(folder, "slow", _Slow(), chosen, cache, SilentObserver())
     assert [(clip.clip, clip.code) for clip in report.skipped] == [("c0", code)]
     assert "c0" in report.skipped[0].reason and "\n" not in report.skipped[0].reason
     assert report.all.mean.clips == (2 if name == "repeated" else 1)

@@ -67,7 +67,7 @@ def test_length_and_timing_are_preserved(name, voice):
 
 @pytest.mark.parametrize("name", DENOISING)
 def test_result_does_not_depend_on_chunking(name, voice):
-    sound = np.concatenate([voice, voice[:40000]])
+    sound = voice[:100000]
     expected = denoised(name, sound, len(sound))
     for chunk in (1777, 48000):
         assert np.array_equal(denoised(name, sound, chunk), expected)
