@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,20 +77,21 @@ def error_classes() -> dict[str, type[errors.RetalkitError]]:
 
 def collect() -> dict[str, ErrorCode]:
     """Return all error codes in the source, with their classes and messages."""
-    modules = [
-        ast.parse(path.read_text(encoding="utf-8"))
+    nodes = [
+        node
         for folder in SOURCES
         for path in sorted((REPOSITORY / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     ]
     public = {name: name for name in error_classes()}
     defaults = {name: error.code for name, error in error_classes().items()}
-    for node in (node for module in modules for node in ast.walk(module) if isinstance(node, ast.ClassDef)):
+    for node in (node for node in nodes if isinstance(node, ast.ClassDef)):
         base = next((one.id for one in node.bases if isinstance(one, ast.Name) and one.id in public), None)
         if base is not None and node.name not in public:
             public[node.name], defaults[node.name] = public[base], _class_code(node) or defaults[base]
-    calls = _calls(modules)
+    calls = _calls(nodes)
     codes: dict[str, ErrorCode] = {}
-    for function in (node for module in modules for node in ast.walk(module) if isinstance(node, ast.FunctionDef)):
+    for function in (node for node in nodes if isinstance(node, ast.FunctionDef)):
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
             name = call.func.id if isinstance(call.func, ast.Name) else ""
             if name not in public:
@@ -121,10 +122,10 @@ def _class_code(node: ast.ClassDef) -> str | None:
     return None
 
 
-def _calls(modules: list[ast.Module]) -> dict[str, list[ast.Call]]:
+def _calls(nodes: Sequence[ast.AST]) -> dict[str, list[ast.Call]]:
     """Return all calls in the source, grouped by function name."""
     calls: dict[str, list[ast.Call]] = {}
-    for node in (node for module in modules for node in ast.walk(module)):
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
             calls.setdefault(name, []).append(node)
