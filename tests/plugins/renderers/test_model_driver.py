@@ -56,10 +56,11 @@ def network(monkeypatch: pytest.MonkeyPatch) -> StubNetwork:
 @pytest.mark.parametrize("viseme", [1, 2])
 @pytest.mark.parametrize("rate", [22.13, 25.0, 29.97])
 def test_closure_of_one_row_closes_a_frame(network: StubNetwork, viseme: int, rate: float) -> None:
+    driver = make_driver("model")
     for row in range(20, 80):
         network.raw[:, 5 + viseme] = 0.0
         network.raw[row, 5 + viseme] = 20.0
-        shapes = motion("model", always_active(SILENCE), np.arange(0.2, 1.8, 1.0 / rate))
+        shapes = driver.motion(always_active(SILENCE), np.arange(0.2, 1.8, 1.0 / rate))
         assert shapes.closure.max() > 0.8
         assert shapes.opening[shapes.closure.argmax()] < 0.1
         assert shapes.opening.max() > 0.4
