@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,15 +22,17 @@ HEAVY = ("torch", "mediapipe", "cv2", "scipy", "av", "jax", "matplotlib", "skima
 """Slow to import, and not needed to list what is installed."""
 
 
-def imports(file: Path) -> Iterator[str]:
-    """Yield the full names of the modules that a file imports anywhere."""
+@cache
+def imports(file: Path) -> list[str]:
+    """Return the full names of the modules that a file imports anywhere."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def offenders(folder: Path, forbidden: tuple[str, ...], *, leave: str = "") -> list[str]:
