@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the published networks need the ext
 
 from retalkit.geometry.face_crop import crop_face, crop_matrix
 from retalkit.imaging.compositing import composite
-from retalkit.inference import frame_noise, load_weights
+from retalkit.inference import empty_network, frame_noise, load_weights
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import (
@@ -141,7 +141,7 @@ def first(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def expected(weights: dict[str, Path]) -> np.ndarray:
     """float32 [384, 384, 3], RGB: the output of the network itself at position FIRST."""
-    network = load_weights(ENet(), weights["enet"])
+    network = load_weights(empty_network(ENet), weights["enet"])
     noise = frame_noise(SEED, [FIRST], NOISE_SIZES)
     edit = lnet_edit(0)
     assert edit.unrounded_image is not None

@@ -105,7 +105,7 @@ def test_result_matches_the_published_steps(
     """Recompute one frame by the published steps, with Pillow and the network itself."""
     image_module = pytest.importorskip("PIL.Image")
     from retalkit.geometry.face_quad import face_quad, perspective_to_square
-    from retalkit.inference import load_weights
+    from retalkit.inference import empty_network, load_weights
     from retalkit_renderers.dnet.network import DNet
 
     index = 4
@@ -121,7 +121,7 @@ def test_result_matches_the_published_steps(
     around = clip.rows[np.clip(np.arange(index - 13, index + 13), 0, FRAMES - 1)]
     driving = np.concatenate([around[:, 80:144], around[:, 224:227], around[:, 254:257], around[:, 259:262]], 1).T
     driving[:64] = loadmat(shared_parity / "expression.mat")["expression_center"].T
-    network = load_weights(DNet(), weights["dnet"])
+    network = load_weights(empty_network(DNet), weights["dnet"])
     with torch.inference_mode():
         drawn = network(source[None], torch.from_numpy(driving)[None]).image[0].permute(1, 2, 0).clamp(-1, 1).numpy()
     drawn = image_module.fromarray(np.uint8((drawn + 1) / 2.0 * 255))
