@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from retalkit.cli import progress as progress_module
-from retalkit.cli.progress import BarProgress, make_bars, progress
+from retalkit.cli.progress import WHOLE_RUN, BarProgress, make_bars, progress
 from retalkit.cli.summary import summary
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.record import RunRecord
 from rich.console import Console
+from rich.progress import TaskID
 
 
 class Terminal(io.StringIO):
@@ -130,3 +134,28 @@ def test_bars_fit_the_terminal(width: int) -> None:
     console.print(bars.get_renderable())
     words = console.file.getvalue().split()  # type: ignore[attr-defined]
     assert [word for word in words if "\u2501" not in word] == ["faces", "750/1500", "frames"]
+
+
+def test_steps_that_start_at_the_same_time_share_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    bars = make_bars(console)
+    observer = BarProgress(bars)
+    observer.time_left(5.0, 0.5)
+    remove, removed = bars.remove_task, threading.Event()
+
+    def slowly(task: TaskID) -> None:
+        remove(task)
+        removed.set()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(bars, "remove_task", slowly)
+    with ThreadPoolExecutor(1) as executor:
+        first = executor.submit(observer.started, "faces", 10)
+        assert removed.wait(60)
+        observer.started("speech", 10)
+        first.result()
+    assert [task.description for task in bars.tasks] == ["faces", "speech", WHOLE_RUN]
+    observer.finished("faces", 0.1, False)
+    observer.finished("speech", 0.0, True)
+    observer.time_left(0.0, 1.0)
+    assert bars.finished

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -75,28 +76,39 @@ def rate_text(step: str, rate: float) -> str:
 
 
 class BarProgress:
-    """Observer that prints one progress bar per step with the rate, and the time left in the whole run below."""
+    """Observer that prints one progress bar per step with the rate, and the time left in the whole run below.
+
+    Steps that run at the same time call the observer in different threads.
+    """
 
     def __init__(self, bars: Progress, *, verbose: bool = False) -> None:
         self._bars = bars
         self._verbose = verbose
         self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, float] = {}
+        """Mapping from step to its number of units."""
         self._whole: TaskID | None = None
+        self._left: dict[str, Any] = {}
+        """Fields of the line of the whole run."""
+        self._completed = 0.0
+        """Completed fraction of the whole run."""
+        self._lock = threading.RLock()
 
     def started(self, step: str, total: int | None) -> None:
-        self._tasks[step] = self._bars.add_task(step, total=total)
-        if self._whole is not None:
-            # The line of the whole run stays below the steps.
-            whole = next(task for task in self._bars.tasks if task.id == self._whole)
-            self._bars.remove_task(self._whole)
-            fields = {"left": whole.fields["left"], "at": whole.fields["at"]}
-            self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, **fields)
-            self._bars.update(self._whole, completed=whole.completed)
+        with self._lock:
+            self._tasks[step] = self._bars.add_task(step, total=total)
+            self._totals[step] = 1.0 if total is None else float(total)
+            if self._whole is not None:
+                # The line of the whole run stays below the steps.
+                self._bars.remove_task(self._whole)
+                self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, completed=self._completed, **self._left)
 
     def time_left(self, seconds: float, fraction: float) -> None:
-        if self._whole is None:
-            self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, left=seconds, at=time.monotonic())
-        self._bars.update(self._whole, completed=min(fraction, 1.0), left=seconds, at=time.monotonic())
+        with self._lock:
+            self._completed, self._left = min(fraction, 1.0), {"left": seconds, "at": time.monotonic()}
+            if self._whole is None:
+                self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, **self._left)
+            self._bars.update(self._whole, completed=self._completed, **self._left)
 
     def detail(self, text: str) -> None:
         if self._verbose:
@@ -107,12 +119,10 @@ class BarProgress:
             self._bars.update(self._tasks[step], completed=done)
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
-        if step not in self._tasks:
-            return
-        task = self._tasks[step]
-        total = next(known.total for known in self._bars.tasks if known.id == task)
-        total = 1.0 if total is None else total
-        self._bars.update(task, total=total, completed=total, spent=seconds, cached=cached)
+        with self._lock:
+            if step in self._tasks:
+                total = self._totals[step]
+                self._bars.update(self._tasks[step], total=total, completed=total, spent=seconds, cached=cached)
 
     def note(self, text: str) -> None:
         self._bars.console.print(f"note: {text}", markup=False)

@@ -300,7 +300,7 @@ class _Run:
         remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, window, names)
         self.record.save()
-        self.time_left.save()
+        self.time_left.complete()
 
     def window(self, timeline: OutputTimeline, source: MediaSource) -> OutputWindow:
         """Return the frames to render."""

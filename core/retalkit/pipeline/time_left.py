@@ -202,8 +202,9 @@ class TimeLeftObserver:
         self._outer.finished(step, seconds, cached)
         self._report(force=True)
 
-    def save(self) -> None:
-        """Store the measured times for later runs."""
+    def complete(self) -> None:
+        """Report that no time is left, and store the measured times for later runs."""
+        report_time_left(self._outer, 0.0, 1.0)
         self._history.save()
 
     def note(self, text: str) -> None:

@@ -53,7 +53,7 @@ def simulate(history: StepHistory, slowness: float = 1.0, cached: tuple[str, ...
                 observer.finished("speech", now[0] - begin, False)
         now[0] = begin + duration
         observer.finished(name, duration, False)
-    observer.save()
+    observer.complete()
     return np.array(receiver.reports)
 
 
