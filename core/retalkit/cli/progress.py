@@ -101,7 +101,8 @@ class BarProgress:
             if self._whole is not None:
                 # The line of the whole run stays below the steps.
                 self._bars.remove_task(self._whole)
-                self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, completed=self._completed, **self._left)
+                self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, **self._left)
+                self._bars.update(self._whole, completed=self._completed)
 
     def time_left(self, seconds: float, fraction: float) -> None:
         with self._lock:
