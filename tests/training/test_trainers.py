@@ -121,7 +121,9 @@ def check_gradients(made: Any, batch: dict[str, Any], steps: tuple[int, ...]) ->
 
 
 @pytest.mark.usefixtures("device_without_autocast")
-@pytest.mark.parametrize("name", ON_DEVICE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "enet" else []) for name in ON_DEVICE]
+)
 def test_losses_and_gradients_stay_on_the_device(
     monkeypatch: pytest.MonkeyPatch, name: str, large_faces: ArrayData
 ) -> None:
