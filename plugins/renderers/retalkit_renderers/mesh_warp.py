@@ -42,6 +42,10 @@ POINT_COUNT = INNER_START + INNER_COUNT
 
 _STEP = 2
 _SHIFT = 4
+_COARSE_SPREAD = 2.0
+"""Standard deviation of a blur, in pixels of the small image, from which the displacement is computed for every second
+pixel.
+"""
 _MIN_AREA = 0.3
 """Threshold for twice a triangle's area, in square pixels, below which the triangle is not rasterised."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
@@ -237,18 +241,34 @@ class TriangleRaster:
         """
         left, top, width, height = self.rectangle if rectangle is None else rectangle
         x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
-        x1, y1 = x0 + (width + 1) // _STEP + 2, y0 + (height + 1) // _STEP + 2
-        across, down, shift = self._affines(source)
-        ids = self._ids[y0:y1, x0:x1]
-        moved = across.take(ids) * self._columns[x0:x1]
-        moved += down.take(ids) * self._rows[y0:y1]
-        moved += shift.take(ids)
-        small = moved.view(np.float32).reshape(*moved.shape, 2)
+        size = (width + 1) // _STEP + 2, (height + 1) // _STEP + 2
+        part = (slice(y0, y0 + size[1]), slice(x0, x0 + size[0]))
+        spread = smooth / _STEP
+        if spread >= _COARSE_SPREAD:
+            # A strong blur leaves no detail that a grid of half the resolution could not represent.
+            coarse = cv2.GaussianBlur(self._displaced(source, part, 2), (0, 0), spread / 2)
+            fine = cv2.resize(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]), interpolation=cv2.INTER_LINEAR)
+            return np.asarray(fine[: size[1], : size[0]], np.float32)
+        small = self._displaced(source, part)
         # Smooth the discontinuities at triangle edges. Blurring the displacement instead of the map preserves the
         # borders. The smallest blur is a box filter of 3 x 3 pixels, which has a variance of 2 / 3.
         if smooth > 0:
-            return np.asarray(cv2.GaussianBlur(small, (0, 0), math.sqrt((smooth / _STEP) ** 2 + 2 / 3)), np.float32)
+            return np.asarray(cv2.GaussianBlur(small, (0, 0), math.sqrt(spread**2 + 2 / 3)), np.float32)
         return np.asarray(cv2.blur(small, (3, 3)), np.float32)
+
+    def _displaced(self, source: Float, part: tuple[slice, slice], every: int = 1) -> Float:
+        """Return the displacement without smoothing, float32 [h, w, 2], for a part of the small image.
+
+        The result contains the displacement at the centre of each cell of ``every`` x ``every`` pixels.
+        """
+        rows, columns = (slice(side.start, side.stop, every) for side in part)
+        across, down, shift = self._affines(source)
+        centre = np.float32((every - 1) / 2 * _STEP)
+        ids = self._ids[rows, columns]
+        moved = across.take(ids) * (self._columns[columns] + centre)
+        moved += down.take(ids) * (self._rows[rows] + centre)
+        moved += shift.take(ids)
+        return moved.view(np.float32).reshape(*moved.shape, 2)
 
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
         """Return ``cv2.remap`` maps (x and y in source frame pixels) for ``rectangle``, float32 [h, w] each.
@@ -265,7 +285,7 @@ class TriangleRaster:
 
 
 def _complex(points: Float) -> NDArray[np.complex128]:
-    return points[:, 0].astype(np.float64) + 1j * points[:, 1]
+    return points.astype(np.float64).view(np.complex128)[:, 0]
 
 
 def upsample(small: Float, rectangle: Rectangle) -> Float:
