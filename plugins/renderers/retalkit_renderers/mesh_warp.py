@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.triangulation import delaunay
 
+from retalkit_renderers.triangle_index import triangle_index
+
 Float = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 Image = NDArray[np.uint8]
@@ -41,13 +43,12 @@ POINT_COUNT = INNER_START + INNER_COUNT
 """Number of topology points, which are mesh points, ring points, and grid points inside the mouth (in column order)."""
 
 _STEP = 2
-_SHIFT = 4
 _COARSE_SPREAD = 2.0
 """Standard deviation of a blur, in pixels of the small image, from which the displacement is computed for every second
 pixel.
 """
 _MIN_AREA = 0.3
-"""Threshold for twice a triangle's area, in square pixels, below which the triangle is not rasterised."""
+"""Threshold for twice a triangle's area, in square pixels, below which the triangle is considered flat."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
@@ -202,19 +203,13 @@ class TriangleRaster:
 
         For pixels outside all triangles, the index equals the number of triangles.
         """
-        count = len(self._area)
-        scaled = np.ascontiguousarray(self._target.T) * ((1 << _SHIFT) / _STEP)
-        fixed = np.rint(scaled.view(np.float64)).astype(np.int32).reshape(count, 3, 2)
-        drawn = ~self._flat
         # In profile views, back-facing triangles are behind front-facing triangles, so the back-facing triangles are
-        # drawn first.
+        # drawn first. Flat triangles are visible only in gaps between other triangles.
         front = self._area * np.sign(np.median(self._area)) > 0
         front[:inner_count] = True
-        order = np.concatenate([np.flatnonzero(drawn & ~front), np.flatnonzero(drawn & front)])
-        ids, fill = np.full(self._size[::-1], count, np.int32), cv2.fillConvexPoly
-        for number, corners in zip(order.tolist(), fixed[order], strict=True):
-            fill(ids, corners, number, cv2.LINE_4, _SHIFT)
-        return ids.astype(np.intp)
+        order = np.argsort(np.where(self._flat, 0, np.where(front, 2, 1)), kind="stable")
+        found = triangle_index(self._target[:, order] / _STEP, *self._size)
+        return np.append(order, len(order)).take(found)
 
     def _affines(self, source: Float) -> tuple[Complex, Complex, Complex]:
         """Return the coefficients a, b and c of each triangle's displacement to ``source``, ``a * x + b * y + c``.

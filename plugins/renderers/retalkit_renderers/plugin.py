@@ -40,7 +40,7 @@ def retalkit_stages() -> list[StageSpec]:
             api=2,
             kind=StageKind.EXPRESSION_EDITOR,
             name="neutral_warp",
-            version="4",
+            version="5",
             summary="the person's own closed mouth, warped into every frame",
             build="retalkit_renderers.editors.neutral_warp:NeutralWarpEditor",
             licence="Apache-2.0",

@@ -11,6 +11,7 @@ import pytest
 from exemplar_clips import NoReferences, TalkingClip
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels
+from retalkit.geometry.triangulation import delaunay
 from retalkit.observer import SilentObserver
 from retalkit.stages import MouthMotion, StageContext
 from retalkit.storage.cache import Folder
@@ -26,6 +27,7 @@ from retalkit_renderers.exemplar.texture import detail_level, match_blur, restor
 from retalkit_renderers.exemplar.viterbi_search import ViterbiSearch
 from retalkit_renderers.lip_thickness import MIDDLE, lip_thickness, relaxed
 from retalkit_renderers.mesh_warp import COLUMNS, ROWS, TriangleRaster, make_topology, topology_points
+from retalkit_renderers.triangle_index import triangle_index
 
 FLAT = HeadPose(np.array([100.0], np.float32), np.eye(3, dtype=np.float32)[None], np.zeros((1, 3), np.float32))
 
@@ -74,6 +76,22 @@ def test_warp_maps_landmarks_to_their_source(talking: TalkingClip) -> None:
     inside = (slice(6, -6), slice(6, -6))
     assert np.allclose(part[0][inside], map_x[150:200, 100:160][inside], atol=0.01)
     assert np.allclose(part[1][inside], map_y[150:200, 100:160][inside], atol=0.01)
+
+
+def test_triangles_are_rasterised_in_order_and_without_gaps() -> None:
+    points = np.random.default_rng(4).uniform(0, [40, 30], (60, 2))
+    triangles = delaunay(points)
+    corners = points[triangles].view(np.complex128)[..., 0].T
+    index = triangle_index(corners, 43, 33)
+    assert index.shape == (33, 43)
+    outlines = points[triangles].astype(np.float32)
+    for (row, column), number in np.ndenumerate(index):
+        distances = [cv2.pointPolygonTest(outline, (column, row), True) for outline in outlines]
+        assert distances[number] > -0.3 if number < len(triangles) else max(distances) < 0
+    # If triangles overlap, the last triangle is visible.
+    twice = triangle_index(np.tile(corners, 2), 43, 33)
+    assert (twice == np.where(index < len(triangles), index + len(triangles), 2 * len(triangles))).all()
+    assert triangle_index(corners + 99, 43, 33).min() == len(triangles)
 
 
 # ------------------------------------------------------------------------- mouth model and person
