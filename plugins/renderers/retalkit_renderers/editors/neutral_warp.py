@@ -39,6 +39,7 @@ class NeutralWarpSession:
                 np.savez(path, tracks=shapes.tracks, shapes=shapes.shapes)
         self.track_shapes = shapes
         """Canonical shapes in the head frame."""
+        self._mouth_weights = [fit_mouth_weights(shape) for shape in shapes.shapes]
         self._topologies: dict[int, MeshTopology] = {}
 
     @staticmethod
@@ -70,7 +71,7 @@ class NeutralWarpSession:
             if number is None:
                 continue
             one, shape = slice(row, row + 1), self.track_shapes.shapes[number]
-            landmarks[row] = transfer_lower_face(shape, head[one], pose[one], fit_mouth_weights(shape))[0]
+            landmarks[row] = transfer_lower_face(shape, head[one], pose[one], self._mouth_weights[number])[0]
             if images is not None:
                 self._warp(images[row], faces.landmarks[row, :, :2], landmarks[row, :, :2], number)
         return ReferenceBatch(landmarks, images)
