@@ -35,7 +35,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.ENHANCER,
             name="detail",
-            version="2",
+            version="3",
             summary="restores the original frame's sharpness and grain in the edited face without a network",
             build="retalkit_enhancers.detail:DetailEnhancer",
             licence="Apache-2.0",
