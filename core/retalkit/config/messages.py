@@ -33,6 +33,8 @@ def describe(
     details = error.errors(include_url=False)
     first = _first(details)
     key = _key_path(first, data)
+    if first["type"] == "literal_error":
+        first = _with_all_values(first, [each for each in details if _key_path(each, data) == key])
     path = (*prefix, *key)
     source = origin(path) if origin is not None else ""
     text = f"{source}: " if source else ""
@@ -52,6 +54,17 @@ def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
     """Return the problem to report. Unknown keys have priority, because an unknown key is often a misspelling of a
     missing key."""
     return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
+
+
+def _with_all_values(first: ErrorDetails, details: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Return the problem ``first`` with the values of all ``Literal`` members of a union, for each of which pydantic
+    reports a problem."""
+    lists = [str(each.get("ctx", {}).get("expected", "")) for each in details if each["type"] == "literal_error"]
+    if len(lists) == 1:
+        return first
+    *others, last = dict.fromkeys(value for each in lists for value in each.replace(" or ", ", ").split(", "))
+    expected = f"{', '.join(others)} or {last}" if others else last
+    return {**first, "msg": f"Input should be {expected}", "ctx": {"expected": expected}}
 
 
 def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:

@@ -146,6 +146,11 @@ def test_choices_can_be_constructed_in_python() -> None:
         ("crf: 3\n", "unknown-option", ["run.yaml:1: crf: ", "did you mean 'output.crf'?"]),
         ("output:\n  crff: 3\n", "unknown-option", [":2: output.crff: ", "did you mean 'crf'?"]),
         ("output:\n  crf: 70\n", "invalid-option", [":2: output.crf: must be less than or equal to 51, got 70"]),
+        (
+            "output:\n  encoder: nvec\n",
+            "invalid-option",
+            [":2: output.encoder: must be 'auto', 'nvenc', 'qsv' or 'videotoolbox', got", "did you mean 'nvenc'?"],
+        ),
         ("extend: pingpon\n", "invalid-option", [":1: extend: must be", "did you mean 'pingpong'?"]),
         ("face: nearest\n", "invalid-option", [":1: face: must be 'largest' or a face index"]),
         ("face: -1\n", "invalid-option", [":1: face: must be 'largest' or a face index"]),
