@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -237,9 +238,16 @@ def check_encoder(encoding: Encoding) -> None:
         context.options = encoding.options()
         context.open()
     except (FFmpegError, OSError, ValueError) as error:
+        # The errors of hardware encoders, such as "Operation not permitted", do not state that a driver is missing.
+        unknown = isinstance(error, UnknownCodecError)
+        cause = (
+            f"this build of FFmpeg does not contain {encoding.encoder}"
+            if unknown
+            else f"{encoding.encoder} finds no suitable hardware or driver ({reason(error)})"
+        )
         raise OutputError(
-            f"output.encoder: {encoding.accelerator} cannot be used on this machine ({reason(error)}); remove "
-            "output.encoder, which encodes the video on the CPU",
+            f"output.encoder: {encoding.accelerator} cannot be used on this machine, because {cause}; remove "
+            "output.encoder to encode the video on the CPU",
             code="encoder-not-available",
         ) from error
 

@@ -192,4 +192,4 @@ def test_hardware_encoders_are_checked_before_work(tmp_path: Path) -> None:
     missing = "videotoolbox" if sys.platform != "darwin" else "qsv"
     with pytest.raises(OutputError) as error:
         check_encoder(choose_encoding(source, accelerator=missing))
-    assert error.value.code == "encoder-not-available"
+    assert error.value.code == "encoder-not-available" and f"does not contain h264_{missing}" in str(error.value)
