@@ -118,8 +118,9 @@ class LocalRunHelpers(ClosedAtExit):
                 return False  # The limit of the number of processes is reached, so that the run renders alone.
             return True
         self._executor = LocalExecutor(count)
-        for _ in range(count):
-            self._submit(PREPARE, {})
+        with suppress(BatchError):
+            for _ in range(count):
+                self._submit(PREPARE, {})
         return True
 
     def detect(self, request: DetectionRequest) -> LocalSharedWork:
@@ -138,8 +139,10 @@ class LocalRunHelpers(ClosedAtExit):
         self._folders.append(folder)
         work = LocalSharedWork(folder, self._executor.kill)
         payload = {"request": asdict(replace(request, claims=str(folder)))}
-        for number in range(self._executor.workers):
-            work.add(self._submit(function, payload, work.reporter(number)))
+        # The run does the work itself if the limit of the number of threads is reached.
+        with suppress(BatchError):
+            for number in range(self._executor.workers):
+                work.add(self._submit(function, payload, work.reporter(number)))
         return work
 
     def _submit(

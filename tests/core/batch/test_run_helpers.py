@@ -14,9 +14,10 @@ from types import SimpleNamespace
 import pytest
 from retalkit.batch import run_helpers
 from retalkit.batch.executor import TaskResult, WorkerDiedError
+from retalkit.batch.local import LocalExecutor
 from retalkit.batch.run_helpers import LocalRunHelpers, LocalSharedWork
 from retalkit.batch.worker import TaskContext, WorkerState
-from retalkit.errors import OutputError, RunCancelledError
+from retalkit.errors import BatchError, OutputError, RunCancelledError
 from retalkit.pipeline import segments
 from retalkit.pipeline.run import dub
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
@@ -254,6 +255,19 @@ def test_claims_are_removed(
         assert helpers.prepare(1000, True, discover())
         helpers.render(replace(request, cache=str(tmp_path / "missing")))
     assert caught.value.code == "unwritable-cache"
+
+
+def test_run_works_alone_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_thread(*_: object) -> None:
+        raise BatchError("cannot start worker", code="worker-start")
+
+    request = RenderRequest(configuration={}, video="", speech="", output="", cache=str(tmp_path))
+    monkeypatch.setattr(LocalExecutor, "submit", no_thread)
+    with LocalRunHelpers(2) as helpers:
+        assert helpers.prepare(1000, True, discover())
+        work = helpers.render(request)
+        work.wait(lambda: None)
+        assert list(work.claimed([0, 1])) == [0, 1]
 
 
 def test_orphan_removes_the_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
