@@ -22,16 +22,16 @@ HISTORY: Final = "step-times.json"
 _KEPT: Final = 8
 """Number of measurements that are kept per step."""
 _PRIORS: Final = {
-    "speech": 0.3,
-    "faces": 0.05,
-    "tracks": 0.0002,
+    "speech": 0.05,
+    "faces": 0.008,
+    "tracks": 0.0001,
     "persons": 0.01,
-    "coefficients": 0.003,
-    "references": 0.0005,
-    "lips": 0.02,
-    "render": 0.06,
+    "coefficients": 0.0005,
+    "references": 0.0001,
+    "lips": 0.003,
+    "render": 0.011,
     "layer": 0.05,
-    "join": 0.005,
+    "join": 0.0003,
 }
 """Seconds per unit of each step with the default preset on two CPU cores, for a first run. Units are output frames,
 source frames or seconds of speech."""
