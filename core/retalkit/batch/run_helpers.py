@@ -1,4 +1,4 @@
-"""Worker processes that help a run to detect faces and to render segments."""
+"""Worker processes that help a run to denoise the speech, to detect faces and to render segments."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from retalkit.batch.forking import can_fork
 from retalkit.batch.local import LocalExecutor
 from retalkit.batch.worker import TaskContext, WorkerState
 from retalkit.errors import BatchError
-from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
-from retalkit.pipeline.shared_work import detect_share, render_share
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
+from retalkit.pipeline.shared_work import detect_share, render_share, speech_share
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import unwritable_cache
 
 RENDER: Final = "retalkit.batch.run_helpers:render"
+SPEECH: Final = "retalkit.batch.run_helpers:speech"
 DETECT: Final = "retalkit.batch.run_helpers:detect"
 PREPARE: Final = "retalkit.batch.run_helpers:load_modules"
 FRAMES_PER_PROCESS: Final = 500
@@ -32,6 +33,8 @@ FRAMES_PER_PROCESS: Final = 500
 FRAMES_PER_FORK: Final = 50
 """``FRAMES_PER_PROCESS`` for processes that are forked, which need not import any module, and videos that are decoded
 within a fraction of a second."""
+
+Request = SpeechRequest | DetectionRequest | RenderRequest
 
 _REPORT_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
@@ -44,13 +47,18 @@ def render(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any
     return _help(render_share, RenderRequest(**payload["request"]), payload["plugins"], context)
 
 
+def speech(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Denoise the speech of a run. ``payload``: ``request`` (a ``SpeechRequest``) and ``plugins``."""
+    return _help(speech_share, SpeechRequest(**payload["request"]), payload["plugins"], context)
+
+
 def detect(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
     """Detect parts of a clip. ``payload``: ``request`` (a ``DetectionRequest``) and ``plugins``."""
     return _help(detect_share, DetectionRequest(**payload["request"]), payload["plugins"], context)
 
 
 def _help(
-    share: Callable[..., None], request: DetectionRequest | RenderRequest, plugins: Sequence[str], context: TaskContext
+    share: Callable[..., None], request: Request, plugins: Sequence[str], context: TaskContext
 ) -> Mapping[str, Any]:
     """Do a share of the work, and return the number of processed frames."""
     frames, state = _FrameReport(context), context.state
@@ -123,13 +131,16 @@ class LocalRunHelpers(ClosedAtExit):
                 self._submit(PREPARE, {})
         return True
 
+    def speech(self, request: SpeechRequest) -> LocalSharedWork:
+        return self._start(SPEECH, request)
+
     def detect(self, request: DetectionRequest) -> LocalSharedWork:
         return self._start(DETECT, request)
 
     def render(self, request: RenderRequest) -> LocalSharedWork:
         return self._start(RENDER, request)
 
-    def _start(self, function: str, request: DetectionRequest | RenderRequest) -> LocalSharedWork:
+    def _start(self, function: str, request: Request) -> LocalSharedWork:
         """Submit the request once per process."""
         assert self._executor is not None
         try:

@@ -44,7 +44,7 @@ from retalkit.pipeline.record import (
     record_path,
 )
 from retalkit.pipeline.render import Rendering, SegmentRenderer, render
-from retalkit.pipeline.run_helpers import DetectionRequest, RenderRequest, RunHelpers, SharedWork
+from retalkit.pipeline.run_helpers import DetectionRequest, RenderRequest, RunHelpers, SharedWork, SpeechRequest
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.stage_errors import check_cancelled
@@ -228,6 +228,7 @@ class _Run:
                 cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
                 helpers = helpers if helpers.prepare(timeline.count, cheap, self.registry) else None
             if helpers is not None:
+                steps.share_speech = partial(self.share_speech, helpers)
                 steps.share_detection = partial(self.share_detection, helpers)
             limited = analysed_part(source, timeline, self.config.analysis_seconds)
             self.expect(chosen, output, source, timeline, limited, sounds)
@@ -323,6 +324,18 @@ class _Run:
             if not rendering.rendered:
                 step.cached()
         return rendering
+
+    def share_speech(self, helpers: RunHelpers, key: str) -> SharedWork:
+        """Let another process denoise the speech. ``key``: cache key of the denoised speech."""
+        assert self.audio is not None
+        return helpers.speech(
+            SpeechRequest(
+                configuration=self.config.model_dump(mode="json"),
+                speech=str(self.audio.absolute()),
+                cache=str(self.cache_folder.absolute()),
+                key=key,
+            )
+        )
 
     def share_detection(self, helpers: RunHelpers, frames: int, key: str) -> SharedWork:
         """Let other processes detect parts of the video. ``key``: cache key of the detections."""

@@ -41,6 +41,19 @@ class DetectionRequest:
     """Directory of the ``Claims`` and of the detected parts."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechRequest:
+    """Description of a speech that another process denoises. All values are JSON-compatible."""
+
+    configuration: dict[str, Any]
+    speech: str
+    cache: str
+    key: str
+    """Cache key of the denoised speech."""
+    claims: str = ""
+    """Directory of the ``Claims``. The speech is the only piece."""
+
+
 class SharedWork(Protocol):
     """Numbered pieces of work, which this process and other processes do at the same time."""
 
@@ -54,7 +67,7 @@ class SharedWork(Protocol):
         ...
 
     def done(self) -> int:
-        """Return the number of frames that the other processes have processed."""
+        """Return the number of frames, or of seconds of speech, that the other processes have processed."""
         ...
 
     def wait(self, poll: Callable[[], None]) -> None:
@@ -79,6 +92,10 @@ class RunHelpers(Protocol):
         ``cheap_source``: whether decoding takes little time, so that each process can decode all frames. ``registry``:
         plugins of the run, which copies of this process can use.
         """
+        ...
+
+    def speech(self, request: SpeechRequest) -> SharedWork:
+        """Let another process denoise the speech. The helpers fill in ``claims``."""
         ...
 
     def detect(self, request: DetectionRequest) -> SharedWork:

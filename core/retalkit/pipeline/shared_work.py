@@ -1,4 +1,4 @@
-"""Work on a run that another process has started: detection of some parts, and rendering of some segments."""
+"""Work on a run that another process has started: the speech, detection of some parts, rendering of some segments."""
 
 from __future__ import annotations
 
@@ -17,13 +17,41 @@ from retalkit.pipeline.detection_parts import FrameDetections, parts_of, save_pa
 from retalkit.pipeline.output_plan import plan_output
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.preview import whole_output
-from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.registry import Registry
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache
+
+
+class _SpeechProgress(SilentObserver):
+    """Observer that forwards the progress of the step ``speech``."""
+
+    def __init__(self, advanced: Callable[[int], None]) -> None:
+        self._advanced = advanced
+
+    def advanced(self, step: str, done: int) -> None:
+        self._advanced(done)
+
+
+def speech_share(
+    request: SpeechRequest,
+    registry: Registry,
+    heard: Callable[[int], None],
+    *,
+    pool: ObjectPool | None = None,
+    cancellation: threading.Event | None = None,
+) -> None:
+    """Denoise the speech, unless another process has claimed it. ``heard`` receives the number of processed seconds.
+
+    Raises RunCancelledError if the run is cancelled.
+    """
+    config, observer = RunConfig.model_validate(request.configuration), _SpeechProgress(heard)
+    steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), observer, pool, cancellation)
+    for _ in Claims(Path(request.claims)).claimed([0]):
+        steps.speech(open_sound(Path(request.speech), config.speech_track), request.key)
 
 
 def detect_share(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from retalkit.media.sound import SoundSource
 from retalkit.media.timeline import OutputTimeline
+from retalkit.pipeline import speech
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.cue_run import JobInput, PreparedRun
 from retalkit.pipeline.keys import run_keys
 from retalkit.pipeline.output_sound import PlacedSpeech
+from retalkit.pipeline.run_helpers import SharedWork
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.storage.cache import content_hash
 
@@ -19,8 +21,8 @@ from retalkit.storage.cache import content_hash
 def prepare_run(
     steps: ClipSteps, limited: LimitedSource, sound: SoundSource, timeline: OutputTimeline, path: Path
 ) -> PreparedRun:
-    """Detect, track and fit the face, and process the speech concurrently in a thread, because neither task requires
-    the other's result.
+    """Detect, track and fit the face, and process the speech concurrently in a thread or in another process, because
+    neither task requires the other's result.
 
     ``limited``: part of the video to analyse. ``path``: file of the video.
     """
@@ -30,10 +32,13 @@ def prepare_run(
         steps.plan, video=video, audio=audio, frames=frames, timeline=timeline, is_photo=limited.info.is_photo
     )
     (job,) = keys.jobs
-    stopped = threading.Event()
+    stopped, heard = threading.Event(), job.speech[0]
+    shared: SharedWork | None = None
+    if steps.share_speech is not None and steps.plan.denoiser.found.spec.parallel:
+        shared = None if speech.is_complete(steps.cache.entry(heard)) else steps.share_speech(heard)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as executor:
         prepared = executor.submit(
-            steps.speech, sound, job.speech[0], lambda: stopped.is_set() or steps.cancellation.is_set()
+            steps.speech, sound, heard, lambda: stopped.is_set() or steps.cancellation.is_set(), shared
         )
         try:
             analysis = steps.track(limited, job.analysis, path)

@@ -24,6 +24,7 @@ from retalkit.pipeline.keys import AnalysisKeys, analysis_keys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage, StageT
 from retalkit.pipeline.run_helpers import SharedWork
+from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.timing import StepTimer
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import (
@@ -54,12 +55,23 @@ class ClipSteps:
         self.pool = pool if pool is not None else ObjectPool()
         self.cancellation = cancellation if cancellation is not None else threading.Event()
         self.timer = StepTimer(observer)
+        self.share_speech: Callable[[str], SharedWork] | None = None
+        """Starts another process that denoises the speech of the run, given the cache key of the denoised speech. None
+        if this process works alone."""
         self.share_detection: Callable[[int, str], SharedWork] | None = None
         """Starts other processes that detect parts of a clip, given the number of frames and the cache key of the
         detections. None if this process works alone."""
 
-    def speech(self, sound: SoundSource, key: str, cancelled: Callable[[], bool] | None = None) -> SpeechTrack:
+    def speech(
+        self,
+        sound: SoundSource,
+        key: str,
+        cancelled: Callable[[], bool] | None = None,
+        shared: SharedWork | None = None,
+    ) -> SpeechTrack:
         """Return the denoised speech with its voice activity. This method may be called in a separate thread.
+
+        ``shared``: work of another process that denoises the speech, or None.
 
         Raises RunCancelledError if ``cancelled()`` returns True. By default, the run's cancellation event is checked.
         """
@@ -67,7 +79,10 @@ class ClipSteps:
         with self.timer.step("speech", int(sound.duration), folder) as step:
             if speech.is_complete(folder):
                 step.cached()
-            else:
+            elif shared is not None:
+                self._wait_for_speech(shared, cancelled or self.cancellation.is_set)
+            # A process that helps can have failed.
+            if not speech.is_complete(folder):
                 opened = self.make(stage).open(DenoiseClip(duration=sound.duration), self.context(stage, folder))
                 with closing(opened) as session:
                     speech.prepare_speech(
@@ -82,6 +97,14 @@ class ClipSteps:
         if note and not sound.warnings:
             self.observer.note(note)
         return stored
+
+    def _wait_for_speech(self, shared: SharedWork, cancelled: Callable[[], bool]) -> None:
+        def poll() -> None:
+            check_cancelled(cancelled)
+            self.observer.advanced("speech", shared.done())
+
+        with closing(shared):
+            shared.wait(poll)
 
     def analyse(self, video: Path) -> StoredAnalysis:
         """Return the analysis of all frames in a video. Raises InputError if the video is unreadable or contains no

@@ -51,6 +51,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             licence="Apache-2.0",
             needs=_WAVEFORM,
             gives=_WAVEFORM,
+            parallel=True,
         ),
         StageSpec(
             api=2,
@@ -62,6 +63,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=SpectralGateConfig,
             needs=_WAVEFORM,
             gives=_WAVEFORM,
+            parallel=True,
             requires=("noisereduce",),
         ),
         StageSpec(
@@ -73,6 +75,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             licence="Apache-2.0 AND BSD-3-Clause",
             needs=_WAVEFORM,
             gives=_WAVEFORM,
+            parallel=True,
             requires=("pyrnnoise",),
         ),
         StageSpec(
@@ -86,6 +89,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=AdaptiveConfig,
             needs=_WAVEFORM,
             gives=_WAVEFORM,
+            parallel=True,
             requires=("pyrnnoise",),
         ),
     ]

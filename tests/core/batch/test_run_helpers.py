@@ -11,19 +11,27 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from retalkit.batch import run_helpers
 from retalkit.batch.executor import TaskResult, WorkerDiedError
 from retalkit.batch.local import LocalExecutor
 from retalkit.batch.run_helpers import LocalRunHelpers, LocalSharedWork
 from retalkit.batch.worker import TaskContext, WorkerState
+from retalkit.config.model import load
 from retalkit.errors import BatchError, OutputError, RunCancelledError
+from retalkit.media.sound import open_sound
+from retalkit.observer import SilentObserver
 from retalkit.pipeline import segments
+from retalkit.pipeline.keys import speech_key
+from retalkit.pipeline.plan import plan
 from retalkit.pipeline.run import dub
-from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest
-from retalkit.pipeline.shared_work import detect_share, render_share
+from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
+from retalkit.pipeline.shared_work import detect_share, render_share, speech_share
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
+from retalkit.storage.cache import Cache, content_hash
 
 from tests.packets import Packets, packets
 
@@ -79,7 +87,7 @@ class Helpers:
         waiting: Callable[[], object] = lambda: None,
     ) -> None:
         self.folder, self.fails, self.helps, self.waiting = folder, fails, helps, waiting
-        self.requests: list[DetectionRequest | RenderRequest] = []
+        self.requests: list[SpeechRequest | DetectionRequest | RenderRequest] = []
         self.works: list[ThreadWork] = []
         self.prepared = 0
         self.cheap_source = False
@@ -87,6 +95,10 @@ class Helpers:
     def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
         self.prepared, self.cheap_source = frames, cheap_source
         return True
+
+    def speech(self, request: SpeechRequest) -> ThreadWork:
+        share = partial(speech_share, replace(request, claims=str(self.folder / "speech")), discover())
+        return self._start(request, "speech", share, 0)
 
     def detect(self, request: DetectionRequest) -> ThreadWork:
         share = partial(detect_share, replace(request, claims=str(self.folder / "detect")), discover())
@@ -98,7 +110,7 @@ class Helpers:
 
     def _start(
         self,
-        request: DetectionRequest | RenderRequest,
+        request: SpeechRequest | DetectionRequest | RenderRequest,
         name: str,
         share: Callable[[Callable[[int], None]], None],
         least: int,
@@ -144,6 +156,30 @@ def test_shared_output_is_identical(
     (work,) = helpers.works
     assert len(list(work.folder.iterdir())) == 5
     assert work.frames == 0 if fails else work.frames >= 20
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["complete", "failed"])
+def test_shared_speech_is_identical(
+    fails: bool, expected: tuple[Packets, Path], short_speech: Path, tmp_path: Path
+) -> None:
+    _, cache = expected
+    registry = discover()
+    config = load(registry, preset="embedded")
+    steps = ClipSteps(plan(config, registry), Cache(tmp_path / "cache"), SilentObserver())
+    sound, helpers = open_sound(short_speech), Helpers(tmp_path, fails)
+    request = SpeechRequest(
+        configuration=config.model_dump(mode="json"),
+        speech=str(short_speech),
+        cache=str(tmp_path / "cache"),
+        key=speech_key(steps.plan, content_hash(short_speech)),
+    )
+    work = helpers.speech(request)
+    track = steps.speech(sound, request.key, shared=work)
+    assert work.polled and work.closed and work.done() == (0 if fails else 2)
+    alone = ClipSteps(steps.plan, Cache(cache), SilentObserver()).speech(sound, request.key)
+    assert np.array_equal(track.waveform(0.0, 2.0), alone.waveform(0.0, 2.0))
+    times = np.arange(0.0, 2.0, 0.1)
+    assert np.array_equal(track.activity(times), alone.activity(times)) and track.loudness == alone.loudness
 
 
 def test_worker_process_renders_segments(
