@@ -121,7 +121,7 @@ class StageSpec:
 
     Several processes then render parts of the output. Every process opens a session, which reads the cached results of
     the first. Several sessions of a detector process parts of the clip, also in several processes. Each session also
-    receives the eight frames before its part."""
+    receives the eight frames before its part. A denoiser may run in another process beside the detector."""
     eases: bool = False
     """Whether a lip syncer follows ``LipSyncClip.strength``. The edits of other lip syncers fade in and out."""
     optional_checkpoints: tuple[str, ...] = ()
