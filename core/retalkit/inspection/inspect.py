@@ -42,6 +42,7 @@ from retalkit.inspection.persons import measure_persons
 from retalkit.inspection.pictures import around_face, make_picture
 from retalkit.inspection.sound_map import describe_speech
 from retalkit.inspection.stage_views import stage_views
+from retalkit.media.encoding import check_encoder
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
@@ -98,6 +99,8 @@ def inspect(
         check_options(config)
     chosen = plan(config, registry)
     source = open_source(video)
+    encoding = config.output.encoding(source)
+    check_encoder(encoding)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), notes, pool, cancellation)
     for warning in (device_note(chosen), *source.warnings):
         if warning:
@@ -132,7 +135,7 @@ def inspect(
             results.append(results_of(job, moments, forecasts, details))
             edited = [moment for moment in moments if moment in forecasts and forecasts[moment].confidence > 0]
             used = sum(moment.position >= 0 for moment in moments)
-            trial = run_trial(source, job, animators, edited, config.output.encoding(source)) if edited else NO_TRIAL
+            trial = run_trial(source, job, animators, edited, encoding) if edited else NO_TRIAL
             trials.append((trial, round(len(edited) / max(used, 1) * run.timeline.count)))
             if stages:
                 views += stage_views(job, id_, moments, persons.tracked.detections, steps, each.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,15 @@ def test_lip_syncer_without_forecast_is_sampled(clip: Path, folder: Path) -> Non
     assert counts["passed", "not today"] == 40 and counts["passed", "no face"] == 12
     assert found.speeches == () and found.length is None
     assert found.estimate.measured_frames == 0
+
+
+def test_hardware_encoder_is_checked_before_the_analysis(clip: Path, tmp_path: Path) -> None:
+    registry = discover()
+    encoder = "videotoolbox" if sys.platform != "darwin" else "qsv"
+    config = RunConfig.from_preset("embedded", registry=registry, overrides=[f"output.encoder={encoder}"])
+    with pytest.raises(OutputError, match=r"output\.encoder: .*; remove output\.encoder") as error:
+        inspect(clip, config=config, registry=registry, cache=tmp_path / "cache")
+    assert error.value.code == "encoder-not-available" and not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(
