@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from retalkit.config.yaml_io import dotted
+from retalkit.media import codec_names
 from retalkit.plugins.registry import nearest
+
+_NO_MAPPING: Final = ("model_type", "model_attributes_type", "dict_type")
+"""Types of problems of values that are not mappings."""
 
 
 def describe(
@@ -32,15 +37,19 @@ def describe(
     """
     details = error.errors(include_url=False)
     first = _first(details)
+    if first["type"] == "literal_error" and isinstance(first["input"], dict | list):
+        # The value belongs to another member of a union, which reports the problem inside the value.
+        outer = _key_path(first, data)
+        inside = (each for each in details if _key_path(each, data)[: len(outer)] == outer != _key_path(each, data))
+        first = next(inside, first)
     key = _key_path(first, data)
-    if first["type"] == "literal_error":
-        first = _with_all_values(first, [each for each in details if _key_path(each, data) == key])
     path = (*prefix, *key)
     source = origin(path) if origin is not None else ""
     text = f"{source}: " if source else ""
     text += f"{dotted(path)}: " if path else ""
-    text += _reason(first, model, key, stage)
-    others = len({_key_path(detail, data) for detail in details}) - 1
+    members = [each for each in details if _key_path(each, data) == key]
+    text += _reason(first, model, key, stage, members)
+    others = sum(path[: len(key)] != key[: len(path)] for path in {_key_path(each, data) for each in details})
     return text + (f" (and {others} more)" if others > 0 else "")
 
 
@@ -56,17 +65,6 @@ def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
     return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
 
 
-def _with_all_values(first: ErrorDetails, details: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Return the problem ``first`` with the values of all ``Literal`` members of a union, for each of which pydantic
-    reports a problem."""
-    lists = [str(each.get("ctx", {}).get("expected", "")) for each in details if each["type"] == "literal_error"]
-    if len(lists) == 1:
-        return first
-    *others, last = dict.fromkeys(value for each in lists for value in each.replace(" or ", ", ").split(", "))
-    expected = f"{', '.join(others)} or {last}" if others else last
-    return {**first, "msg": f"Input should be {expected}", "ctx": {"expected": expected}}
-
-
 def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
     """Return the error location without the parts that pydantic adds for union members."""
     path: list[str | int] = []
@@ -76,13 +74,24 @@ def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
         elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(cast("list[Any]", data)):
             data = cast("list[Any]", data)[part]
         else:
-            break
+            continue
         path.append(part)
     return tuple(path)
 
 
-def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], stage: str) -> str:
+def _reason(
+    detail: ErrorDetails,
+    model: type[BaseModel],
+    path: tuple[str | int, ...],
+    stage: str,
+    members: Sequence[ErrorDetails],
+) -> str:
+    """Return the problem. ``members``: all problems of the value, which are several if the value's type is a union."""
     kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden" and path == ("preset",) and "lip_syncer" in model.model_fields:
+        if value in get_args(codec_names.Preset):
+            return "an override cannot select a preset; did you mean 'output.preset'?"
+        return f"an override cannot select a preset; use --preset {value if isinstance(value, str) else 'NAME'}"
     if kind == "extra_forbidden":
         problem = f"unknown option for {stage}" if stage and len(path) == 1 else "unknown key"
         names, key = _field_names(model, path[:-1]), str(path[-1])
@@ -93,7 +102,7 @@ def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int,
     if kind == "missing":
         name = detail["loc"][-1]
         return "missing name; add `use: NAME`" if name == "use" else f"missing key '{name}'; add `{name}: VALUE`"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
+    if kind in _NO_MAPPING:
         return f"must be a mapping of options (`key: value`), got {_shorten(value)}"
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error" and not detail["loc"]:
@@ -103,14 +112,30 @@ def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int,
         message = "Input should be a path"
     if kind == "string_pattern_mismatch":
         message = "Input should match " + str(detail.get("ctx", {}).get("pattern", "the pattern"))
-    text = message.replace("Input should be", "must be").replace("Input should", "must")
-    text = text[:1].lower() + text[1:]
-    return f"{text}, got {_shorten(value)}" + (_literal_hint(detail) if kind == "literal_error" else "")
+    if kind != "literal_error":
+        text = plain_requirement(message)
+        return f"{text[:1].lower()}{text[1:]}, got {_shorten(value)}"
+    choices = [choice for each in members if each["type"] == "literal_error" for choice in _choices(each)]
+    choices += [
+        plain_requirement(each["msg"]).removeprefix("must be ") if each["type"] not in _NO_MAPPING else "a mapping"
+        for each in members
+        if each["type"] != "literal_error"
+    ]
+    choices = list(dict.fromkeys(choices))
+    listed = " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
+    return f"must be {listed}, got {_shorten(value)}" + nearest(str(value), [choice.strip("'") for choice in choices])
 
 
-def _literal_hint(detail: ErrorDetails) -> str:
-    expected = str(detail.get("ctx", {}).get("expected", ""))
-    return nearest(str(detail["input"]), expected.split("'")[1::2])
+def _choices(detail: ErrorDetails) -> list[str]:
+    """Return the representations of the values that a Literal accepts."""
+    return re.split(r", | or ", str(detail.get("ctx", {}).get("expected", "")))
+
+
+def plain_requirement(message: str) -> str:
+    """Return a message of pydantic about a value, such as "Input should be a valid integer, unable to parse string as
+    an integer", in the form "must be a valid integer"."""
+    message = message.replace("Input should be", "must be").replace("Input should", "must")
+    return re.sub(r"(must be a valid \w+), .*", r"\1", message)
 
 
 def _shorten(value: object) -> str:

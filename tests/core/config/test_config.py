@@ -197,7 +197,13 @@ def test_run_file_error_has_code_location_and_suggestion(
         ("enhancers.3.on=face", "invalid-override", ["enhancers: ", "index 3", "1 "]),
         ("enhancers.first.on=face", "invalid-override", ["enhancers: ", "enhancers.0"]),
         ("enhancers.0.on=[face", "invalid-yaml", ["--set enhancers.0.on=[face: "]),
-        ("preset=paper", "unknown-option", ["preset"]),
+        ("preset=paper", "unknown-option", ["preset", "--preset paper"]),
+        ("preset=slow", "unknown-option", ["preset", "'output.preset'"]),
+        ("output.encoder=nvnc", "invalid-option", ["output.encoder: ", "'auto', 'nvenc', 'qsv' or", "'nvenc'?"]),
+        ("sound.original=soft", "invalid-option", ["sound.original: ", "'auto', 'none' or a mapping, got 'soft'"]),
+        ("sound.original.ducking=5", "invalid-option", ["sound.original.ducking: ", "'mute' or less than", "got 5"]),
+        ("output.crf=17.5", "invalid-option", ["output.crf: must be a valid integer, got 17.5"]),
+        ("output.crf=low", "invalid-option", ["output.crf: must be a valid integer, got 'low'"]),
     ],
 )
 def test_override_error_has_code_and_names_the_override(override: str, code: str, facts: list[str]) -> None:
