@@ -176,3 +176,12 @@ def test_silent_speech_is_accepted_with_a_note(
     assert "the mouth stays at rest" in done.err
     assert output.stat().st_size > 0
     assert str(output) in done.out
+
+
+@pytest.mark.parametrize(("value", "fact"), [("0", "or equal to 1"), ("two", "must be a valid integer")])
+def test_invalid_number_of_processes(
+    capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path, value: str, fact: str
+) -> None:
+    done = dub(capsys, video, sound, results / "out.mp4", "--processes", value)
+    check_user_error(done, results, "'--processes': must be", fact)
+    assert "Input should" not in done.error and "parse" not in done.error

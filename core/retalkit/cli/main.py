@@ -168,9 +168,11 @@ def _report(error: Exception, with_traceback: bool) -> NoReturn:
     # Typer's usage errors have no public base class, so usage errors are identified by this method.
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
+        from retalkit.config.messages import plain_requirement
+
         context = getattr(error, "ctx", None)
         command = " ".join(context.command_path.split()[:2]) if context is not None else "retalkit"
-        _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
+        _fail(f"{plain_requirement(format_message())} (see `{command} --help`)", USAGE_ERROR, with_traceback)
     hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
     _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
 
