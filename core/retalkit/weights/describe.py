@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from retalkit.weights.checkpoint import Checkpoint
+
+_LISTED: Final = 3
+"""Maximum number of missing checkpoints that are described individually."""
 
 
 def format_size(size: int | None) -> str:
@@ -36,12 +40,16 @@ def checkpoint_facts(checkpoint: Checkpoint) -> str:
 def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), folder: Path | None = None) -> str:
     """Return the message for checkpoints that are missing from the store, as a phrase that begins with ``needs``.
 
-    For checkpoints in ``declared``, the message contains the file, size, licence and installation commands. ``folder``
-    is the store directory that does not contain the checkpoints.
+    For checkpoints in ``declared``, the message contains the file, size, licence and installation commands. For more
+    than three checkpoints, the message contains only their total size. ``folder`` is the store directory that does not
+    contain the checkpoints.
     """
     known = {checkpoint.name: checkpoint for checkpoint in declared}
     found = [known[name] for name in names if name in known]
     described = ", ".join(f"'{name}' ({checkpoint_facts(known[name])})" if name in known else name for name in names)
+    if len(names) > _LISTED:
+        size = sum(each.size or each.min_size or 0 for each in found)
+        described = f"of {len(names)} checkpoints (at least {format_size(size)} in total)"
     text = f"needs the weights {described}" + (f", which are not installed in {folder}" if folder is not None else "")
     if len(names) == 1 and found and not found[0].urls:
         return f"{text}; {manual_import(found[0])}"
@@ -50,8 +58,8 @@ def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), f
         return f"{text}; {manual_import(found[0])}"
     if found:
         return (
-            f"{text}; to install the weights offline, download the files (`retalkit weights list` prints the URLs) and "
-            "run `retalkit weights import FILE` for each file"
+            f"{text}; to install the weights offline, download the files (`retalkit weights list` prints the URLs and "
+            "the licences) and run `retalkit weights import FILE` for each file"
         )
     return text
 

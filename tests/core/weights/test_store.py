@@ -208,6 +208,9 @@ def test_message_for_several_missing_weights_has_one_command() -> None:
     text = missing_weights(["tiny", "second", "undeclared"], [TINY, replace(TINY, name="second")], Path("/store"))
     assert "retalkit weights pull tiny second undeclared" in text and "/store" in text
     assert text.count("123 MB") == 2
+    names = ["tiny", "second", "third", "fourth"]
+    text = missing_weights(names, [replace(TINY, name=name) for name in names])
+    assert "4 checkpoints" in text and "492 MB" in text and "licence:" not in text
     text = missing_weights(["undeclared"])
     assert "undeclared" in text and "`retalkit weights pull undeclared`" in text
 
