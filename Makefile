@@ -12,6 +12,13 @@ VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
 EXTRAS ?=
+comma := ,
+space := $(subst ,, )
+ALL_EXTRAS := $(shell sed -n '/^\[project.optional-dependencies/,/^\[project.scripts/s/^\([a-z]*\) = .*/\1/p' pyproject.toml)
+CHOSEN_EXTRAS := $(strip $(subst $(comma),$(space),$(EXTRAS)))
+ifneq ($(filter-out $(ALL_EXTRAS),$(CHOSEN_EXTRAS)),)
+$(error EXTRAS: there is no extra $(filter-out $(ALL_EXTRAS),$(CHOSEN_EXTRAS)); the extras are $(ALL_EXTRAS))
+endif
 
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,7 +41,7 @@ help:
 	@echo "setup and demo install the packages of the default stages into .venv (1.3 GB). The other targets except clean"
 	@echo "and test-packages add the packages for development (3.6 GB in total)."
 
-setup: $(STAMP)$(if $(EXTRAS),-$(EXTRAS))
+setup: $(STAMP)$(if $(CHOSEN_EXTRAS),-$(subst $(space),$(comma),$(CHOSEN_EXTRAS)))
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -29,7 +29,7 @@ def install_commands(folder: Path, *words: str) -> list[str]:
     [
         (["setup"], "."),
         (["demo"], "."),
-        (["setup", "EXTRAS=paper,web"], ".[paper,web]"),
+        (["setup", "EXTRAS=paper, web"], ".[paper,web]"),
         (["lint", "docs"], ".[dev]"),
         (["test-web"], ".[dev]"),
     ],
@@ -46,6 +46,13 @@ def test_make_installs_once_and_only_what_the_target_needs(tmp_path: Path, words
     assert install_commands(tmp_path, *words) == ([] if installed == "." else [installed])
     (tmp_path / ".venv" / ".installed-dev").touch()
     assert install_commands(tmp_path, *words) == ([installed] if "EXTRAS" in words[-1] else [])
+
+
+def test_unknown_extra_is_rejected() -> None:
+    command = ["make", "--dry-run", "setup", "EXTRAS=paper,bogus"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode and "no extra bogus" in line and "paper openvino" in line
 
 
 def test_default_stages_import_every_dependency() -> None:
