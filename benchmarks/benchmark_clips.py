@@ -1,6 +1,9 @@
 """Clips and speech for benchmarks, which are made from the real clips in a directory.
 
 Run: python benchmarks/benchmark_clips.py MEDIA FOLDER
+
+MEDIA must contain talk_man_700p22.mp4, talk_woman_590p25.mp4, sitting_woman_1080x1920p25_hevc.mp4,
+silent_woman_1280x720p30.mp4 and speech_16k_mono.wav.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ CLIPS = (
 SCALED = {"1280x720p25": (1280, 720), "1920x1080p25": (1920, 1080)}
 """Scaled versions of the last clip at 25 frames/s."""
 SPEECH = "speech_16k_mono.wav"
+REQUIRED = (*(f"{name}.mp4" for name in CLIPS), SPEECH)
+"""Files that the directory of the real clips must contain."""
 SPEECH_SECONDS = (5.0, 9.6, 57.0)
 LOOP = "_60s"
 """Suffix of clips that are looped to at least 60 seconds."""
@@ -108,6 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("media", type=Path, help="directory with the real clips and the speech")
     parser.add_argument("folder", type=Path, help="existing directory for the clips of the benchmarks")
     options = parser.parse_args(arguments)
+    missing = [name for name in REQUIRED if not (options.media / name).is_file()]
+    if missing:
+        parser.error(
+            f"{options.media} lacks {', '.join(missing)}; use VIDEO and SPEECH of dub_speed.py for other clips"
+        )
     write_clips(options.media, options.folder)
 
 

@@ -1,13 +1,14 @@
 """Measure the duration, CPU time and peak memory of the complete ``retalkit dub`` command, and compare the duration
 with a lower bound, the *floor*: decoding, face tracking and encoding, one after the other.
 
-    python benchmarks/dub_speed.py VIDEO SPEECH [--runs 3]
+    python benchmarks/dub_speed.py VIDEO SPEECH [--runs 3] [--against CHECKOUT]
     python benchmarks/dub_speed.py --media FOLDER [--only talk_man] [--seconds 57] [--profile]
     python benchmarks/dub_speed.py --media FOLDER --against CHECKOUT
 
 With VIDEO and SPEECH, the benchmark also prints a profile of one run: wall-clock and CPU seconds of each step, and CPU
 seconds of each thread and function. With ``--media``, it measures the clips in the directory, their loops of 60 s and
-scaled versions with speech of 5, 9.6 and 57 s, and prints one table row for each.
+scaled versions with speech of 5, 9.6 and 57 s, and prints one table row for each. ``benchmark_clips.py --help`` lists
+the files that the directory must contain. Use VIDEO and SPEECH for other clips.
 
 A profile lists child processes with their CPU time only, so use ``--dub-options="--processes 1"`` to profile the
 functions of a long output.
@@ -255,7 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, nargs="?")
     parser.add_argument("speech", type=Path, nargs="?")
-    parser.add_argument("--media", type=Path, help="directory with the real clips; measures the whole table")
+    parser.add_argument(
+        "--media", type=Path, help="directory with the clips that benchmark_clips.py lists; measures the table"
+    )
     parser.add_argument("--seconds", type=float, nargs="+", help="durations of the speech: 5, 9.6 or 57 (default: all)")
     parser.add_argument("--only", nargs="+", default=[], help="measure only the rows whose names contain a word")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="other checkout, measured as *before*")
@@ -278,7 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             clips.mkdir()
             # A process of its own, because this process must remain small.
             script = [sys.executable, HERE / "benchmark_clips.py", options.media, clips]
-            subprocess.run([str(word) for word in script], env=environment(own), check=True)
+            done = subprocess.run([str(word) for word in script], env=environment(own), check=False)
+            if done.returncode:
+                sys.exit(done.returncode)
             cases = table_cases(clips, options.seconds, options.only)
         for case in cases:
             case.options = shlex.split(options.dub_options)

@@ -13,11 +13,15 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
+try:
+    import torch
+except ImportError:
+    sys.exit("paper_networks.py: torch is not installed; run `make setup EXTRAS=paper`")
 from retalkit.inference import CompiledNetwork, compile_network, empty_network
 from retalkit.stages import Runtime
 from retalkit_detectors.face_alignment.networks import S3FD, make_fan

@@ -85,6 +85,12 @@ def test_dub_speed(moving_head: Path, short_speech: Path, capsys: pytest.Capture
     assert sum(used) == pytest.approx(float(steps["render"]["CPU, s"]), abs=0.005 * (len(used) + 5))
 
 
+def test_missing_clips_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark("benchmark_clips").main([str(tmp_path), str(tmp_path)])
+    assert "lacks talk_man_700p22.mp4, " in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_dub_speed_compares_two_checkouts() -> None:
     speed = benchmark("dub_speed")
     before, own = Path("before"), Path("own")
