@@ -37,7 +37,9 @@ def main() -> None:
         make_clip(video)
     command = ["dub", str(video), str(options.speech), "-o", str(options.output), "--force"]
     print(f"retalkit {' '.join(command)}", file=sys.stderr)
-    retalkit(command)
+    # Without arguments, the process belongs to the command line, which hides the log lines of native libraries.
+    sys.argv = ["retalkit", *command]
+    retalkit()
 
 
 if __name__ == "__main__":
