@@ -219,7 +219,8 @@ def other_content(path: Path, replaced_track: int | None = None) -> str:
     with open_media(path) as source:
         found = Counter(label for _, label in _other_streams(source, path, replaced_track))
         parts = [*_counted(found), *_counted(Counter({"chapter": len(source.chapters())}))]
-        parts += ["metadata"] if _content_metadata(source.metadata) else []
+        metadata = _content_metadata(source.metadata)
+        parts += [f"metadata ({', '.join(sorted(key.lower() for key in metadata))})"] if metadata else []
         parts += ["timecode"] if _timecode(source) else []
     return ", ".join(parts)
 
