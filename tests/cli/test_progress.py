@@ -106,6 +106,7 @@ def test_summary_has_paths_frame_counts_and_cost() -> None:
         frames_edited=90,
         frames_passed={"no face": 3, "large yaw": 7},
         frames_faded={"occluded": 2},
+        preview={"from": 0.5, "to": 3.5, "size": [640, 360]},
         seconds={"speech": 0.5, "render": 3.0},
         cached_steps=["speech"],
         wall_seconds=4.0,
@@ -117,7 +118,8 @@ def test_summary_has_paths_frame_counts_and_cost() -> None:
     for part in (
         "out.mp4 (5.00 s)",
         "out.mp4.json",
-        "90 edited, 10 passed through (large yaw: 7, no face: 3); faded edits (occluded: 2)",
+        "preview  0.50 to 3.50 s, 640x360",
+        "90 edited, 10 unedited (large yaw: 7, no face: 3); faded edits (occluded: 2)",
         "speech cached, render 3.0",
         "1.25 x real time (4.0 s in total), peak memory 300 MiB",
     ):

@@ -113,23 +113,23 @@ class LocalRunHelpers(ClosedAtExit):
         self._executor: LocalExecutor | None = None
         self._folders: list[Path] = []
 
-    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> int:
         forks = can_fork()
         frames_each = FRAMES_PER_FORK if forks and cheap_source else FRAMES_PER_PROCESS
         count = min(self._most, frames // frames_each - 1)
         if count < 1:
-            return False
+            return 0
         if forks:
             try:
                 self._executor = LocalExecutor(count, forked=WorkerState({tuple(self._plugins): registry}))
             except OSError:
-                return False  # The limit of the number of processes is reached, so that the run renders alone.
-            return True
+                return 0  # The limit of the number of processes is reached, so that the run renders alone.
+            return count
         self._executor = LocalExecutor(count)
         with suppress(BatchError):
             for _ in range(count):
                 self._submit(PREPARE, {})
-        return True
+        return count
 
     def speech(self, request: SpeechRequest) -> LocalSharedWork:
         return self._start(SPEECH, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from retalkit.pipeline.record import RunRecord
 
@@ -10,7 +11,7 @@ from retalkit.pipeline.record import RunRecord
 def summary(record: RunRecord) -> str:
     """Return the run's output path, frame counts, timings and peak memory as several lines of text."""
     passed = sum(record.frames_passed.values())
-    frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
+    frames = f"{record.frames_edited} edited, {passed} unedited{_reasons(record.frames_passed)}"
     if record.frames_faded:
         frames += f"; faded edits{_reasons(record.frames_faded)}"
     seconds = ", ".join(
@@ -24,6 +25,7 @@ def summary(record: RunRecord) -> str:
     )
     lines = [
         f"output   {record.output} ({record.output_seconds:.2f} s)",
+        *([f"preview  {_preview(record.preview)}"] if record.preview else []),
         f"record   {record.record}",
         f"signed   {signer}",
         f"frames   {frames}",
@@ -33,6 +35,11 @@ def summary(record: RunRecord) -> str:
         f"peak memory {record.peak_memory_bytes / 2**20:.0f} MiB",
     ]
     return "\n".join(lines)
+
+
+def _preview(preview: Mapping[str, Any]) -> str:
+    width, height = preview["size"]
+    return f"{preview['from']:.2f} to {preview['to']:.2f} s, {width}x{height}"
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

@@ -46,7 +46,7 @@ class RunRecord:
     finishers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Mapping from finisher to the data that the finisher recorded, such as the signer's name."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Mapping from step to wall-clock time in seconds."""
+    """Mapping from step to wall-clock time in seconds. Steps overlap, so their sum can exceed ``wall_seconds``."""
     cached_steps: list[str] = field(default_factory=list[str])
     cost: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from step to computation time in seconds. For a cached step, the time was measured when the step was
@@ -57,6 +57,8 @@ class RunRecord:
 
     The ``cost`` of ``references``, ``lips`` and ``render`` includes these times.
     """
+    processes: int = 1
+    """Number of processes that worked on the run, including the run's own process."""
     wall_seconds: float = 0.0
     output_seconds: float = 0.0
     realtime_factor: float = 0.0

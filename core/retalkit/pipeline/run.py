@@ -226,7 +226,9 @@ class _Run:
             self.note([timeline.note] if timeline.note else [])
             if helpers is not None:
                 cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
-                helpers = helpers if helpers.prepare(timeline.count, cheap, self.registry) else None
+                started = helpers.prepare(timeline.count, cheap, self.registry)
+                self.record.processes += started
+                helpers = helpers if started else None
             if helpers is not None:
                 steps.share_speech = partial(self.share_speech, helpers)
                 steps.share_detection = partial(self.share_detection, helpers)
@@ -390,6 +392,7 @@ class _Run:
             f"output: {encoding.codec} {encoding.pixel_format.name} and {output.audio}, {timeline.count} frames, "
             f"{timeline.duration:.2f} s",
             f"stages: {', '.join(stage.label for stage in chosen.stages)}",
+            f"processes: {self.record.processes}",
             f"cache: {self.cache_folder}",
             *([f"kept: {output.kept.kept}"] if output.kept is not None and output.kept.kept else []),
         ):

@@ -92,9 +92,9 @@ class Helpers:
         self.prepared = 0
         self.cheap_source = False
 
-    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> bool:
+    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> int:
         self.prepared, self.cheap_source = frames, cheap_source
-        return True
+        return 1
 
     def speech(self, request: SpeechRequest) -> ThreadWork:
         share = partial(speech_share, replace(request, claims=str(self.folder / "speech")), discover())
@@ -153,6 +153,7 @@ def test_shared_output_is_identical(
     record = dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers)
     assert packets(tmp_path / "out.mp4") == alone
     assert helpers.cheap_source and helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
+    assert record.processes == 2
     (work,) = helpers.works
     assert len(list(work.folder.iterdir())) == 5
     assert work.frames == 0 if fails else work.frames >= 20
