@@ -280,8 +280,8 @@ UNRUNNABLE: dict[str, Alternative] = {
         "the weights of the face model are not available", _check_error("coefficients")
     ),
     "make setup": _MAKE,
-    "make setup EXTRAS=openvino": _MAKE,
     "make setup EXTRAS=paper": _MAKE,
+    "make setup EXTRAS=paper,openvino": _MAKE,
     "make setup EXTRAS=paper,web": _MAKE,
     "make setup EXTRAS=train": _MAKE,
     "make setup EXTRAS=web": _MAKE,

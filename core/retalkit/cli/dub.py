@@ -96,7 +96,7 @@ def dub(
     preview: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="Render only a preview of this duration at a reduced size, such as 3 seconds."
+            metavar="SECONDS", help="Render only a preview of this duration with at most 640 pixels, such as 3 seconds."
         ),
     ] = None,
     at: Annotated[
@@ -106,7 +106,8 @@ def dub(
         int | None,
         typer.Option(
             min=1,
-            help="Processes that detect faces and render. Default: half of the CPU cores. The output is the same.",
+            help="Maximum number of processes. Default: half of the CPU cores, at least 2. Picture and sound do not "
+            "depend on it.",
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,

@@ -37,8 +37,8 @@ class OutputConfig(BaseModel):
     preset: Annotated[
         Literal["auto"] | Preset,
         Field(
-            description="Preset of h264 and hevc; slower presets produce smaller files. 'auto' selects superfast for "
-            "h264 and veryfast for hevc."
+            description="Preset of h264 and hevc: time that the encoder spends. 'auto' selects superfast for h264 and "
+            "veryfast for hevc."
         ),
     ] = "auto"
     encoder: Annotated[
