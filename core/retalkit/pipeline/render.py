@@ -35,7 +35,7 @@ from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow
 from retalkit.pipeline.run_helpers import SharedWork
-from retalkit.pipeline.segments import counts_name, segment_name, segment_ranges
+from retalkit.pipeline.segments import counts_name, is_large, segment_name, segment_ranges
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -139,6 +139,8 @@ class SegmentRenderer:
                     if ending is not None:
                         ending.result()
                     ending = executor.submit(self._complete, number, counts, stack.pop_all())
+                    if is_large(*self.source.size):
+                        ending.result()
             if ending is not None:
                 ending.result()
         return done

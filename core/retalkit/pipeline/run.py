@@ -46,6 +46,7 @@ from retalkit.pipeline.record import (
 from retalkit.pipeline.render import Rendering, SegmentRenderer, render
 from retalkit.pipeline.run_helpers import DetectionRequest, RenderRequest, RunHelpers, SharedWork, SpeechRequest
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
+from retalkit.pipeline.segments import is_large
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.steps import ClipSteps
@@ -219,7 +220,7 @@ class _Run:
             steps.make(stage)
         warnings = (warning for sound in sounds for warning in sound.warnings)
         self.note((*source.warnings, *warnings, *output.notes))
-        if cued or self.preview is not None or not chosen.is_parallel:
+        if cued or self.preview is not None or not chosen.is_parallel or is_large(*source.size):
             helpers = None
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
