@@ -149,11 +149,14 @@ class LocalRunHelpers(ClosedAtExit):
             raise unwritable_cache(Path(request.cache), error) from error
         self._folders.append(folder)
         work = LocalSharedWork(folder, self._executor.kill)
-        payload = {"request": asdict(replace(request, claims=str(folder)))}
+        workers = self._executor.workers
         # The run does the work itself if the limit of the number of threads is reached.
         with suppress(BatchError):
-            for number in range(self._executor.workers):
-                work.add(self._submit(function, payload, work.reporter(number)))
+            for number in range(workers):
+                own = replace(request, claims=str(folder))
+                if isinstance(own, RenderRequest):
+                    own = replace(own, begin=(number + 1) / (workers + 1))
+                work.add(self._submit(function, {"request": asdict(own)}, work.reporter(number)))
         return work
 
     def _submit(

@@ -24,6 +24,8 @@ class RenderRequest:
     layer: str | None = None
     claims: str = ""
     """Directory of the ``Claims``."""
+    begin: float = 0.5
+    """Position of the first segment that the process claims, as a fraction of the missing segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

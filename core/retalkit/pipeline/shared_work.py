@@ -89,8 +89,9 @@ def render_share(
     pool: ObjectPool | None = None,
     cancellation: threading.Event | None = None,
 ) -> None:
-    """Render segments, starting with the last segment, until all segments are claimed.
+    """Render segments until all segments are claimed, starting at ``request.begin``.
 
+    Every process renders ascending segments, because the decoder of a video must start at a keyframe after each jump.
     The analysis and the speech are read from the cache. ``rendered`` receives the number of rendered frames.
 
     Raises RunCancelledError if the run is cancelled, and the errors of ``retalkit.pipeline.run.dub``.
@@ -108,4 +109,5 @@ def render_share(
         renderer = segment_renderer(steps, source, jobs, animators, window, prepared.keys.pixels, output)
         stored = renderer.stored()
         missing = [number for number in range(len(renderer.segments)) if number not in stored]
-        renderer.render(Claims(Path(request.claims)).claimed(reversed(missing)), rendered)
+        begin = int(request.begin * len(missing))
+        renderer.render(Claims(Path(request.claims)).claimed(missing[begin:] + missing[:begin]), rendered)
