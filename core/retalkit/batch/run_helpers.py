@@ -20,6 +20,7 @@ from retalkit.batch.local import LocalExecutor
 from retalkit.batch.worker import TaskContext, WorkerState
 from retalkit.errors import BatchError
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
+from retalkit.pipeline.segments import is_large
 from retalkit.pipeline.shared_work import detect_share, render_share, speech_share
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import unwritable_cache
@@ -102,21 +103,22 @@ def load_modules(payload: Mapping[str, Any], context: TaskContext) -> Mapping[st
 class LocalRunHelpers(ClosedAtExit):
     """Implementation of ``RunHelpers`` with processes of this machine, which start on demand."""
 
-    def __init__(self, processes: int, plugins: Sequence[Path] = ()) -> None:
+    def __init__(self, processes: int | None = None, plugins: Sequence[Path] = ()) -> None:
         """Initialise the helpers.
 
-        ``processes``: maximum number of processes of the run, including this process. ``plugins``: plugin files of the
-        run.
+        ``processes``: maximum number of processes of the run, including this process. None selects
+        ``default_processes``. ``plugins``: plugin files of the run.
         """
-        self._most = processes - 1
+        self._processes = processes
         self._plugins = [str(path.absolute()) for path in plugins]
         self._executor: LocalExecutor | None = None
         self._folders: list[Path] = []
 
-    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> int:
+    def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         forks = can_fork()
         frames_each = FRAMES_PER_FORK if forks and cheap_source else FRAMES_PER_PROCESS
-        count = min(self._most, frames // frames_each - 1)
+        most = default_processes(is_large(size)) if self._processes is None else self._processes
+        count = min(most, frames // frames_each) - 1
         if count < 1:
             return 0
         if forks:
@@ -226,11 +228,12 @@ class LocalSharedWork:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def default_processes() -> int:
-    """Return the default number of processes that render, which is half of the available cores, and at least 2 if there
-    are several cores.
+def default_processes(large: bool = False) -> int:
+    """Return the default number of processes of a run.
 
-    Each process keeps more than one core busy, because the encoder has its own threads.
+    The default is half of the available cores, and at least 2 if there are several cores, because each process keeps
+    more than one core busy: the encoder has its own threads. ``large``: whether the frames are large, so that each
+    process keeps more than two cores busy. The default is then a quarter of the cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, max(2, cores // 2))
+    return max(1, cores // 4) if large else min(cores, max(2, cores // 2))

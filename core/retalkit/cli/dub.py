@@ -106,8 +106,8 @@ def dub(
         int | None,
         typer.Option(
             min=1,
-            help="Maximum number of processes. Default: half of the CPU cores, at least 2. Picture and sound do not "
-            "depend on it.",
+            help="Maximum number of processes. Default: half of the CPU cores, at least 2; a quarter for videos from "
+            "1920x1080. Picture and sound do not depend on it.",
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
@@ -161,14 +161,14 @@ def dub(
             for choice in read_options(syncer, read.lip_syncer).drivers().values():
                 check_language(language, read_options(registry.driver(choice.use), choice))
 
-        from retalkit.batch.run_helpers import LocalRunHelpers, default_processes
+        from retalkit.batch.run_helpers import LocalRunHelpers
         from retalkit.pipeline.run import dub as run_dub
 
         part = _preview(preview, at)
 
         if registry.problems:
             report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
-        with LocalRunHelpers(default_processes() if processes is None else processes, plugin or ()) as helpers:
+        with LocalRunHelpers(processes, plugin or ()) as helpers:
             record = run_dub(
                 video,
                 speech,

@@ -139,7 +139,7 @@ class SegmentRenderer:
                     if ending is not None:
                         ending.result()
                     ending = executor.submit(self._complete, number, counts, stack.pop_all())
-                    if is_large(*self.source.size):
+                    if is_large(self.source.size):
                         ending.result()
             if ending is not None:
                 ending.result()

@@ -46,7 +46,6 @@ from retalkit.pipeline.record import (
 from retalkit.pipeline.render import Rendering, SegmentRenderer, render
 from retalkit.pipeline.run_helpers import DetectionRequest, RenderRequest, RunHelpers, SharedWork, SpeechRequest
 from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
-from retalkit.pipeline.segments import is_large
 from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.steps import ClipSteps
@@ -220,14 +219,14 @@ class _Run:
             steps.make(stage)
         warnings = (warning for sound in sounds for warning in sound.warnings)
         self.note((*source.warnings, *warnings, *output.notes))
-        if cued or self.preview is not None or not chosen.is_parallel or is_large(*source.size):
+        if cued or self.preview is not None or not chosen.is_parallel:
             helpers = None
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
             self.note([timeline.note] if timeline.note else [])
             if helpers is not None:
                 cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
-                started = helpers.prepare(timeline.count, cheap, self.registry)
+                started = helpers.prepare(timeline.count, source.size, cheap, self.registry)
                 self.record.processes += started
                 helpers = helpers if started else None
             if helpers is not None:

@@ -88,11 +88,11 @@ class SharedWork(Protocol):
 class RunHelpers(Protocol):
     """Processes that help a run. Python executes one thread at a time, so that one process cannot use all cores."""
 
-    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> int:
+    def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         """Start the processes if ``frames`` output frames justify them, and return their number.
 
-        ``cheap_source``: whether decoding takes little time, so that each process can decode all frames. ``registry``:
-        plugins of the run, which copies of this process can use.
+        ``size``: width and height of the frames. ``cheap_source``: whether decoding takes little time, so that each
+        process can decode all frames. ``registry``: plugins of the run, which copies of this process can use.
         """
         ...
 

@@ -11,16 +11,16 @@ SEGMENT_FRAMES = 60
 _LONG_OUTPUTS: Final = (2400, 9600)
 """Numbers of output frames from which segments are twice as long each, so that a long video has fewer keyframes."""
 
-_LARGE_FRAME: Final = 3_000_000
-"""Number of pixels from which frames are large, such as those of 4K videos."""
+_LARGE_FRAME: Final = 2_000_000
+"""Number of pixels from which frames are large, such as those of full HD and 4K videos."""
 
 
-def is_large(width: int, height: int) -> bool:
-    """Return whether the frames of a video are so large that the encoder keeps all cores busy.
+def is_large(size: tuple[int, int]) -> bool:
+    """Return whether frames of a width and height are so large that the encoder of one process keeps two cores busy.
 
-    Another process or a second encoder would then hardly save time, but would need more than 500 MB each.
+    A second encoder would then hardly save time, but would need up to 500 MB.
     """
-    return width * height >= _LARGE_FRAME
+    return size[0] * size[1] >= _LARGE_FRAME
 
 
 def segment_ranges(start: int, stop: int) -> list[tuple[int, int]]:

@@ -92,7 +92,7 @@ class Helpers:
         self.prepared = 0
         self.cheap_source = False
 
-    def prepare(self, frames: int, cheap_source: bool, registry: Registry) -> int:
+    def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         self.prepared, self.cheap_source = frames, cheap_source
         return 1
 
@@ -194,7 +194,7 @@ def test_worker_process_renders_segments(
     (request,) = recorder.requests
     assert isinstance(request, RenderRequest)
     with LocalRunHelpers(2) as helpers:
-        assert helpers.prepare(1000, True, discover())
+        assert helpers.prepare(1000, (448, 448), True, discover())
         work = helpers.render(request)
         work.wait(lambda: None)
         assert work.done() == 50
@@ -218,11 +218,33 @@ def test_short_runs_start_no_process(
     monkeypatch.setattr(run_helpers, "can_fork", lambda: forks)
     for processes, count in ((1, 100_000), (4, frames - 1)):
         with LocalRunHelpers(processes) as helpers:
-            assert not helpers.prepare(count, cheap_source, discover())
+            assert not helpers.prepare(count, (448, 448), cheap_source, discover())
     assert not started
     with LocalRunHelpers(4) as helpers:
-        assert helpers.prepare(frames, cheap_source, discover())
+        assert helpers.prepare(frames, (448, 448), cheap_source, discover())
     assert started == [forks]
+
+
+@pytest.mark.parametrize("cores, small, large", [(1, 1, 1), (2, 2, 1), (4, 2, 1), (16, 8, 4)])
+def test_large_frames_need_fewer_processes(cores: int, small: int, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder of one process keeps two cores busy if the frames are large."""
+    counts: list[int] = []
+
+    def executor(workers: int, forked: WorkerState | None = None) -> SimpleNamespace:
+        counts.append(workers)
+        return SimpleNamespace(cancel=lambda: None, close=lambda: None)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(run_helpers, "LocalExecutor", executor)
+    monkeypatch.setattr(run_helpers, "can_fork", lambda: True)
+    registry = discover()
+    for size, expected in (((1280, 720), small), ((1080, 1920), large)):
+        with LocalRunHelpers() as helpers:
+            assert helpers.prepare(100_000, size, False, registry) == expected - 1
+        assert counts == ([expected - 1] if expected > 1 else [])
+        counts.clear()
+    with LocalRunHelpers(3) as helpers:
+        assert helpers.prepare(100_000, (3840, 2160), False, registry) == 2, "the user chooses"
 
 
 def test_wait_ends_stalled_processes_and_calls_poll(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -280,7 +302,7 @@ def test_claims_are_removed(
     _, cache = expected
     request = RenderRequest(configuration={}, video="", speech="", output="", cache=str(cache))
     with LocalRunHelpers(2) as helpers:
-        assert helpers.prepare(1000, True, discover())
+        assert helpers.prepare(1000, (448, 448), True, discover())
         work = helpers.render(request)
         assert list(cache.glob("claims-*")) == [work.folder]
         work.wait(lambda: None)
@@ -289,7 +311,7 @@ def test_claims_are_removed(
         left = helpers.render(request)
     assert not left.folder.exists()
     with LocalRunHelpers(2) as helpers, pytest.raises(OutputError) as caught:
-        assert helpers.prepare(1000, True, discover())
+        assert helpers.prepare(1000, (448, 448), True, discover())
         helpers.render(replace(request, cache=str(tmp_path / "missing")))
     assert caught.value.code == "unwritable-cache"
 
@@ -301,7 +323,7 @@ def test_run_works_alone_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyP
     request = RenderRequest(configuration={}, video="", speech="", output="", cache=str(tmp_path))
     monkeypatch.setattr(LocalExecutor, "submit", no_thread)
     with LocalRunHelpers(2) as helpers:
-        assert helpers.prepare(1000, True, discover())
+        assert helpers.prepare(1000, (448, 448), True, discover())
         work = helpers.render(request)
         work.wait(lambda: None)
         assert list(work.claimed([0, 1])) == [0, 1]
