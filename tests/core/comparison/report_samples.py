@@ -248,7 +248,9 @@ class BrowserPage:
         """
         end = time.monotonic() + seconds
         while not self.page.evaluate(expression):
-            assert time.monotonic() < end, f"never true: {expression}"
+            if time.monotonic() > end:
+                shown = self.page.inner_text("body")[:400]
+                raise AssertionError(f"never true: {expression}; errors: {self.errors}; the page shows: {shown}")
             self.page.wait_for_timeout(10)
 
     def assert_no_errors(self) -> None:
