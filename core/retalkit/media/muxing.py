@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -195,11 +195,16 @@ class _Clock:
         return int(self.presentation[0]) - (self.delay - position) * self.step
 
 
+def _open_packets(segment: Path) -> InputContainer:
+    """Open a segment whose frames are not decoded. FFmpeg would otherwise decode several frames of every segment."""
+    return av.open(file_url(segment), stream_options=[{"skip_frame": "all"}])
+
+
 def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
     pieces: list[NDArray[np.int64]] = []
     delay, previous, settings = 0, -1, None
     for path in segments:
-        with av.open(file_url(path)) as container:
+        with _open_packets(path) as container:
             stream = container.streams.video[0]
             current = (stream.codec_context.extradata, stream.width, stream.height)
             if settings is not None and current != settings:
@@ -236,7 +241,7 @@ def _video_packets(
     position = 0
     presentation = clock.presentation
     for path in segments:
-        with av.open(file_url(path)) as container:
+        with _open_packets(path) as container:
             for packet in container.demux(container.streams.video[0]):
                 if not packet.size:
                     continue
