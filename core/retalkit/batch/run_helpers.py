@@ -21,7 +21,7 @@ from retalkit.batch.worker import TaskContext, WorkerState
 from retalkit.errors import BatchError
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
 from retalkit.pipeline.segments import is_large
-from retalkit.pipeline.shared_work import detect_share, render_share, speech_share
+from retalkit.pipeline.shared_work import detect_share, prepare_render_share, render_share, speech_share
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import unwritable_cache
 
@@ -29,6 +29,7 @@ RENDER: Final = "retalkit.batch.run_helpers:render"
 SPEECH: Final = "retalkit.batch.run_helpers:speech"
 DETECT: Final = "retalkit.batch.run_helpers:detect"
 PREPARE: Final = "retalkit.batch.run_helpers:load_modules"
+PREPARE_RENDERING: Final = "retalkit.batch.run_helpers:prepare_rendering"
 FRAMES_PER_PROCESS: Final = 500
 """Number of output frames per process from which another process saves more time than its start costs."""
 FRAMES_PER_FORK: Final = 50
@@ -100,6 +101,13 @@ def load_modules(payload: Mapping[str, Any], context: TaskContext) -> Mapping[st
     return {}
 
 
+def prepare_rendering(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Open the files and construct the stages of a later task ``render`` with the same payload."""
+    state = context.state
+    prepare_render_share(RenderRequest(**payload["request"]), state.registry(payload["plugins"]), state.pool)
+    return {}
+
+
 class LocalRunHelpers(ClosedAtExit):
     """Implementation of ``RunHelpers`` with processes of this machine, which start on demand."""
 
@@ -138,6 +146,12 @@ class LocalRunHelpers(ClosedAtExit):
 
     def detect(self, request: DetectionRequest) -> LocalSharedWork:
         return self._start(DETECT, request)
+
+    def prepare_rendering(self, request: RenderRequest) -> None:
+        assert self._executor is not None
+        with suppress(BatchError):
+            for _ in range(self._executor.workers):
+                self._submit(PREPARE_RENDERING, {"request": asdict(request)})
 
     def render(self, request: RenderRequest) -> LocalSharedWork:
         return self._start(RENDER, request)

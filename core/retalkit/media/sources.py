@@ -17,6 +17,7 @@ from retalkit.media.colour import Colour
 from retalkit.media.decoding import FrameDecoder
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.frame_index import FrameIndex, scan_video
+from retalkit.media.frame_memory import SHORT_BYTES
 from retalkit.media.hdr import HdrMetadata
 from retalkit.media.image_files import file_kind
 from retalkit.media.photo_source import PhotoSource, photo_from_container
@@ -25,8 +26,6 @@ from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20
 """Memory limit in bytes for decoded frames while a descending run is reversed."""
-KEPT_BYTES = 128 * 2**20
-"""Maximum size of a video whose decoded frames are kept, so that all passes over a short video decode it once."""
 _MAX_BACKWARD_STEP = 8
 """Maximum backward step in frames within a descending run. A larger backward step is treated as a jump."""
 
@@ -48,6 +47,7 @@ class VideoSource:
         self._idle: FrameDecoder | AnimationDecoder | None = None
         self._lock = threading.Lock()
         self._kept: dict[str, dict[int, av.VideoFrame]] = {}
+        self._kept_bytes = 0
 
     @property
     def undecodable(self) -> list[int]:
@@ -138,7 +138,7 @@ class VideoSource:
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (index, upright frame) in the requested order. Callers must not modify the shared frames.
 
-        Every frame of a video that fits into ``KEPT_BYTES`` is decoded only once and kept until ``close`` is called.
+        If ``keeps_frames`` is true, every frame is decoded only once and kept until ``close`` is called.
 
         A frame that is stored upright in ``pixel_format`` keeps its samples. Other frames are converted.
 
@@ -174,11 +174,23 @@ class VideoSource:
                 kept[index] = frame
                 yield index, frame
 
+    def keep_frames(self, limit: int) -> None:
+        """Keep all decoded frames from now on if they fit into ``limit`` bytes. Short videos are always kept."""
+        self._kept_bytes = limit
+
     def keeps_frames(self, pixel_format: PixelFormat = YUV420P) -> bool:
-        """Return whether every frame is decoded only once because all frames fit into ``KEPT_BYTES``."""
+        """Return whether every frame is decoded only once because all frames fit into the memory for them."""
+        return self._decoded_bytes(pixel_format) <= max(self._kept_bytes, SHORT_BYTES)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the video is decoded in a fraction of a second: all 8-bit frames fit into ``SHORT_BYTES``."""
+        return self._decoded_bytes(YUV420P) <= SHORT_BYTES
+
+    def _decoded_bytes(self, pixel_format: PixelFormat) -> int:
         width, height = self.size
         samples = width * height + 2 * (width // pixel_format.chroma_x) * (height // pixel_format.chroma_y)
-        return len(self.index.timestamps) * samples * np.dtype(pixel_format.dtype).itemsize <= KEPT_BYTES
+        return len(self.index.timestamps) * samples * np.dtype(pixel_format.dtype).itemsize
 
     def _decode(self, indexes: Iterable[int], pixel_format: PixelFormat) -> Iterator[tuple[int, av.VideoFrame]]:
         decoder = self._acquire()

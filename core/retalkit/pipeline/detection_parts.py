@@ -163,13 +163,13 @@ def _part_name(number: int) -> str:
 def parts_of(source: Source, count: int) -> list[tuple[int, int]]:
     """Return the parts into which the first ``count`` frames of a source are divided.
 
-    The frames of a video that is kept in memory are divided evenly. Other videos are divided at keyframes, from which
-    decoding can start. A video without a suitable division and a photo are one part.
+    The frames of a short video, which is kept in memory, are divided evenly. Other videos are divided at keyframes,
+    from which decoding can start. A video without a suitable division and a photo are one part.
     """
     video = source.complete if isinstance(source, LimitedSource) else source
     if not isinstance(video, VideoSource):
         return [(0, count)]
-    if video.keeps_frames():
+    if video.is_short:
         pairs = max(1, count // (4 * _USUAL))
         number = 2 * pairs if count >= 2 * _SHORTEST else 1
         bounds = [round(each) for each in np.linspace(0, count, number + 1)]

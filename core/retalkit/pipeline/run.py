@@ -17,6 +17,7 @@ from retalkit.cues.validation import check_cues
 from retalkit.errors import CueError, OutputError
 from retalkit.media.containers import check_file
 from retalkit.media.encoding import output_time_base
+from retalkit.media.frame_memory import frame_memory
 from retalkit.media.layer import write_layer
 from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
@@ -149,6 +150,8 @@ class _Run:
         self.preview = preview
         self.others = others
         self.record = RunRecord(output=output, record=record_path(output), seed=config.seed)
+        self.frame_memory = 0
+        """Size in bytes of the decoded frames that each process of the run may keep. Short videos are always kept."""
         self.cache_folder = cache if cache is not None else default_folder()
         self.time_left = TimeLeftObserver(observer, StepHistory(self.cache_folder / HISTORY))
         self.observer: Observer = RecordingObserver(self.time_left, self.record)
@@ -219,16 +222,21 @@ class _Run:
             steps.make(stage)
         warnings = (warning for sound in sounds for warning in sound.warnings)
         self.note((*source.warnings, *warnings, *output.notes))
+        uses_machine = helpers is not None
         if cued or self.preview is not None or not chosen.is_parallel:
             helpers = None
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
             self.note([timeline.note] if timeline.note else [])
             if helpers is not None:
-                cheap = photo or (isinstance(source, VideoSource) and source.keeps_frames())
+                cheap = photo or (isinstance(source, VideoSource) and source.is_short)
                 started = helpers.prepare(timeline.count, source.size, cheap, self.registry)
                 self.record.processes += started
                 helpers = helpers if started else None
+            if uses_machine and self.preview is None and isinstance(source, VideoSource):
+                # Runs without helpers share the memory with other runs, such as those of a batch.
+                self.frame_memory = frame_memory(self.record.processes)
+                source.keep_frames(self.frame_memory)
             if helpers is not None:
                 steps.share_speech = partial(self.share_speech, helpers)
                 steps.share_detection = partial(self.share_detection, helpers)
@@ -263,6 +271,8 @@ class _Run:
     ) -> None:
         """Render the frames, encode the sound beside, and write the output and the record."""
         window, names = self.window(timeline, source), [each.name for each in prepared.jobs]
+        if helpers is not None:
+            helpers.prepare_rendering(self.request())
 
         def track() -> SoundTrack | None:
             cancelled = steps.cancellation.is_set
@@ -348,6 +358,7 @@ class _Run:
                 frames=frames,
                 cache=str(self.cache_folder.absolute()),
                 key=key,
+                frame_memory=self.frame_memory,
             )
         )
 
@@ -361,6 +372,7 @@ class _Run:
             output=str(self.output.absolute()),
             cache=str(self.cache_folder.absolute()),
             layer=None if self.layer is None else str(self.layer.absolute()),
+            frame_memory=self.frame_memory,
         )
 
     def expect(

@@ -26,6 +26,8 @@ class RenderRequest:
     """Directory of the ``Claims``."""
     begin: float = 0.5
     """Position of the first segment that the process claims, as a fraction of the missing segments."""
+    frame_memory: int = 0
+    """Size in bytes of the decoded frames that the process may keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class DetectionRequest:
     """Cache key of the detections."""
     claims: str = ""
     """Directory of the ``Claims`` and of the detected parts."""
+    frame_memory: int = 0
+    """Size in bytes of the decoded frames that the process may keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,10 @@ class RunHelpers(Protocol):
 
     def detect(self, request: DetectionRequest) -> SharedWork:
         """Let the processes detect faces in parts of a clip. The helpers fill in ``claims``."""
+        ...
+
+    def prepare_rendering(self, request: RenderRequest) -> None:
+        """Let the processes open the files and construct the stages of a later call of ``render``."""
         ...
 
     def render(self, request: RenderRequest) -> SharedWork:

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from retalkit.config.model import RunConfig
-from retalkit.media.sound import open_sound
-from retalkit.media.sources import open_source
+from retalkit.media.sound import SoundSource, open_sound
+from retalkit.media.sources import MediaSource, VideoSource, open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
@@ -51,7 +51,7 @@ def speech_share(
     config, observer = RunConfig.model_validate(request.configuration), _SpeechProgress(heard)
     steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), observer, pool, cancellation)
     for _ in Claims(Path(request.claims)).claimed([0]):
-        steps.speech(open_sound(Path(request.speech), config.speech_track), request.key)
+        steps.speech(_sound(Path(request.speech), config.speech_track, steps.pool), request.key)
 
 
 def detect_share(
@@ -68,7 +68,7 @@ def detect_share(
     """
     config = RunConfig.model_validate(request.configuration)
     steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), SilentObserver(), pool, cancellation)
-    source = LimitedSource(open_source(Path(request.video)), request.frames)
+    source = LimitedSource(_source(Path(request.video), request.frame_memory, steps.pool), request.frames)
     detector = steps.part_detector(source, steps.cache.entry(request.key))
     parts, folder = parts_of(source, request.frames), Path(request.claims)
     done = 0
@@ -79,6 +79,17 @@ def detect_share(
             detected(done + len(frames))
         done += len(frames)
         save_part(folder, number, frames)
+
+
+def prepare_render_share(request: RenderRequest, registry: Registry, pool: ObjectPool) -> None:
+    """Open the files and construct the stages of ``render_share``, which takes them from the pool."""
+    config = RunConfig.model_validate(request.configuration)
+    chosen = plan(config, registry)
+    _source(Path(request.video), request.frame_memory, pool)
+    _sound(Path(request.speech), config.speech_track, pool)
+    steps = ClipSteps(chosen, Cache(Path(request.cache)), SilentObserver(), pool)
+    for stage in chosen.pixel_stages:
+        steps.make(stage)
 
 
 def render_share(
@@ -99,7 +110,8 @@ def render_share(
     config = RunConfig.model_validate(request.configuration)
     video, layer = Path(request.video), None if request.layer is None else Path(request.layer)
     steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), SilentObserver(), pool, cancellation)
-    source, sound = open_source(video), open_sound(Path(request.speech), config.speech_track)
+    source = _source(video, request.frame_memory, steps.pool)
+    sound = _sound(Path(request.speech), config.speech_track, steps.pool)
     timeline = build_timeline(source, sound.duration, config.length, config.extend)
     prepared = prepare_run(steps, analysed_part(source, timeline, config.analysis_seconds), sound, timeline, video)
     with ExitStack() as stack:
@@ -111,3 +123,19 @@ def render_share(
         missing = [number for number in range(len(renderer.segments)) if number not in stored]
         begin = int(request.begin * len(missing))
         renderer.render(Claims(Path(request.claims)).claimed(missing[begin:] + missing[:begin]), rendered)
+
+
+def _source(video: Path, frame_memory: int, pool: ObjectPool) -> MediaSource:
+    """Return the video of a run, which all tasks of the process share together with its decoded frames."""
+
+    def opened() -> MediaSource:
+        source = open_source(video)
+        if isinstance(source, VideoSource):
+            source.keep_frames(frame_memory)
+        return source
+
+    return pool.get(("source", video), opened)
+
+
+def _sound(path: Path, track: int | None, pool: ObjectPool) -> SoundSource:
+    return pool.get(("sound", path, track), lambda: open_sound(path, track))

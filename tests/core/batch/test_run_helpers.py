@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from av import VideoFrame
 from retalkit.batch import run_helpers
 from retalkit.batch.executor import TaskResult, WorkerDiedError
 from retalkit.batch.local import LocalExecutor
@@ -20,17 +21,22 @@ from retalkit.batch.run_helpers import LocalRunHelpers, LocalSharedWork
 from retalkit.batch.worker import TaskContext, WorkerState
 from retalkit.config.model import load
 from retalkit.errors import BatchError, OutputError, RunCancelledError
+from retalkit.media import sources
+from retalkit.media.decoding import FrameDecoder
+from retalkit.media.pixel_format import PixelFormat
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
-from retalkit.pipeline import segments
+from retalkit.pipeline import segments, shared_work
 from retalkit.pipeline.keys import speech_key
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.run import dub
 from retalkit.pipeline.run_helpers import Claims, DetectionRequest, RenderRequest, SpeechRequest
-from retalkit.pipeline.shared_work import detect_share, render_share, speech_share
+from retalkit.pipeline.shared_work import detect_share, prepare_render_share, render_share, speech_share
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
+from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash
 
 from tests.packets import Packets, packets
@@ -91,6 +97,7 @@ class Helpers:
         self.works: list[ThreadWork] = []
         self.prepared = 0
         self.cheap_source = False
+        self.pool = ObjectPool()
 
     def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         self.prepared, self.cheap_source = frames, cheap_source
@@ -104,8 +111,12 @@ class Helpers:
         share = partial(detect_share, replace(request, claims=str(self.folder / "detect")), discover())
         return self._start(request, "detect", share, 20)
 
+    def prepare_rendering(self, request: RenderRequest) -> None:
+        prepare_render_share(request, discover(), self.pool)
+
     def render(self, request: RenderRequest) -> ThreadWork:
-        share = partial(render_share, replace(request, claims=str(self.folder / "render")), discover())
+        own = replace(request, claims=str(self.folder / "render"))
+        share = partial(render_share, own, discover(), pool=self.pool)
         return self._start(request, "render", share, 20)
 
     def _start(
@@ -145,15 +156,23 @@ def _without_segments(cache: Path) -> None:
 
 @pytest.mark.parametrize("fails", [False, True], ids=["complete", "failed"])
 def test_shared_output_is_identical(
-    fails: bool, expected: tuple[Packets, Path], moving_head: Path, short_speech: Path, tmp_path: Path
+    fails: bool,
+    expected: tuple[Packets, Path],
+    moving_head: Path,
+    short_speech: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alone, cache = expected
     _without_segments(cache)
+    opened: list[Path] = []
+    monkeypatch.setattr(shared_work, "open_source", lambda path: opened.append(path) or open_source(path))
     helpers = Helpers(tmp_path / "claims", fails)
     record = dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers)
     assert packets(tmp_path / "out.mp4") == alone
     assert helpers.cheap_source and helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
     assert record.processes == 2
+    assert len(opened) == 1, "the helper opens the video before the frames are rendered, and only once"
     (work,) = helpers.works
     assert len(list(work.folder.iterdir())) == 5
     assert work.frames == 0 if fails else work.frames >= 20
@@ -181,6 +200,35 @@ def test_shared_speech_is_identical(
     assert np.array_equal(track.waveform(0.0, 2.0), alone.waveform(0.0, 2.0))
     times = np.arange(0.0, 2.0, 0.1)
     assert np.array_equal(track.activity(times), alone.activity(times)) and track.loudness == alone.loudness
+
+
+def test_command_decodes_a_longer_video_once(
+    expected: tuple[Packets, Path],
+    moving_head: Path,
+    short_speech: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a run that may start processes has the machine for itself, in contrast to the runs of a batch."""
+    alone, _ = expected
+    decoded: list[int] = []
+    decode = FrameDecoder.frame
+
+    def counted(self: FrameDecoder, position: int, pixel_format: PixelFormat) -> VideoFrame:
+        decoded.append(position)
+        return decode(self, position, pixel_format)
+
+    monkeypatch.setattr(FrameDecoder, "frame", counted)
+    monkeypatch.setattr(sources, "SHORT_BYTES", 1000)
+    helpers = Helpers(tmp_path)
+    monkeypatch.setattr(helpers, "prepare", lambda *_: 0)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 10)
+    for given, repeats in ((None, True), (helpers, False)):
+        decoded.clear()
+        cache = tmp_path / f"cache {repeats}"
+        dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, force=True, helpers=given)
+        assert packets(tmp_path / "out.mp4") == alone
+        assert (len(decoded) > len(set(decoded))) == repeats
 
 
 def test_worker_process_renders_segments(

@@ -16,7 +16,7 @@ from retalkit.pipeline.run import dub
 @pytest.fixture(autouse=True)
 def large_videos(monkeypatch: pytest.MonkeyPatch) -> None:
     """No video fits into the memory for whole frames."""
-    monkeypatch.setattr(sources, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(sources, "SHORT_BYTES", 1000)
 
 
 def keep(source: VideoSource, points: np.ndarray, limit: int = 1 << 20) -> KeptFaces:

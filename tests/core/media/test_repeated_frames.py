@@ -30,7 +30,7 @@ def test_frames_are_decoded_once(
     assert sorted(decoded) == sorted(set(order))
     again = dict(source.read_video_frames(range(25)))
     assert sorted(decoded) == list(range(25)), "a second pass decodes the frames that are missing"
-    monkeypatch.setattr(sources, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(sources, "SHORT_BYTES", 1000)
     decoded.clear()
     plain = [to_rgb(frame) for _, frame in open_source(moving_head).read_video_frames(iter(order))]
     assert len(decoded) == len(order)

@@ -179,7 +179,7 @@ def test_parts_depend_on_the_clip(moving_head: Path, monkeypatch: pytest.MonkeyP
     assert parts_of(source, 191) == [(0, 191)]
     assert parts_of(source, 250) == [(0, 125), (125, 250)]
     assert parts_of(source, 1024) == [(0, 256), (256, 512), (512, 768), (768, 1024)]
-    monkeypatch.setattr(sources, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(sources, "SHORT_BYTES", 1000)
     assert parts_of(source, 1000) == [(0, 1000)], "the clip has a single keyframe"
     keyframes = np.array([0, 50, 150, 300, 310, 690])
     monkeypatch.setattr(source, "index", replace(source.index, keyframes=keyframes))
