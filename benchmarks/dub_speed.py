@@ -87,7 +87,8 @@ def environment(checkout: Path) -> dict[str, str]:
     """Return the environment in which Python imports the packages of a checkout."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
     folders = project["tool"]["hatch"]["build"]["dev-mode-dirs"]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(checkout / folder) for folder in folders)}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(str(checkout / folder) for folder in folders)}
 
 
 def run_process(command: Sequence[object], checkout: Path) -> Run:
