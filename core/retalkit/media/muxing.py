@@ -197,7 +197,8 @@ class _Clock:
 
 def _open_packets(segment: Path) -> InputContainer:
     """Open a segment whose frames are not decoded. FFmpeg would otherwise decode several frames of every segment."""
-    return av.open(file_url(segment), stream_options=[{"skip_frame": "all"}])
+    options: Any = [{"skip_frame": "all"}]  # The annotation of PyAV is wrong.
+    return av.open(file_url(segment), stream_options=options)
 
 
 def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
