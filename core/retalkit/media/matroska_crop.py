@@ -59,8 +59,11 @@ def _video_tracks(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
             if tracks == _CLUSTER:
                 return
             for track, begin, stop in _elements(file, first, last) if tracks == _TRACKS else ():
+                # Other elements, such as the checksum, contain no elements.
+                if track != _TRACK:
+                    continue
                 inside = {name: (low, high) for name, low, high in _elements(file, begin, stop)}
-                if track == _TRACK and _TRACK_TYPE in inside and _number(file, *inside[_TRACK_TYPE]) == _PICTURE:
+                if _TRACK_TYPE in inside and _number(file, *inside[_TRACK_TYPE]) == _PICTURE:
                     yield inside.get(_VIDEO, (0, 0))
 
 
