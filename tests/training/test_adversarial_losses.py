@@ -18,11 +18,17 @@ from retalkit_training.losses.adversarial import (
 )
 from retalkit_training.networks.stylegan2_discriminator import StyleGan2Discriminator
 
-from tests.training.references import LATER_LOSS, References
+from tests.training.references import EXACT_LOSS, LATER_LOSS, R1_LOSS, References
 
 CASES = [
     ("q64", 64, 4, 0.25),
     pytest.param("full256", 256, 2, 1.0, marks=pytest.mark.slow),
+]
+DISCRIMINATOR_LOSSES = [
+    ("non-saturating", "d_logistic"),
+    ("saturating", "doc_d_minimised"),
+    ("hinge", "hinge_d"),
+    ("lsgan", "lsgan_d"),
 ]
 R1_GRADIENT = "r1_weighted_10_over_2_times_16"
 
@@ -55,21 +61,28 @@ def test_losses_and_gradients_match_published(
         np.testing.assert_allclose(gradient.norm().item(), published[f"{case}_{name}_pixgrad_norm"], rtol=0.01)
         if kind == "non-saturating":
             published.check_pixel_gradient(gradient, f"{case}_{name}_pixgrad")
-    for kind, name in (
-        ("non-saturating", "d_logistic"),
-        ("saturating", "doc_d_minimised"),
-        ("hinge", "hinge_d"),
-        ("lsgan", "lsgan_d"),
-    ):
+    for kind, name in DISCRIMINATOR_LOSSES:
         published.check_loss(discriminator_loss(real_logits, fake_logits, kind), f"{case}_{name}")
 
     discriminator_loss(network(real.detach()), network(fake.detach()), "non-saturating").backward()
     published.check_gradients(network.named_parameters(), f"{case}_d_logistic")
     network.zero_grad()
     penalty = r1_penalty(network(real), real)
-    published.check_loss(penalty, f"{case}_r1")
+    published.check_loss(penalty, f"{case}_r1", R1_LOSS)
     (10 / 2 * 16 * penalty).backward()
     published.check_gradients(network.named_parameters(), f"{case}_{R1_GRADIENT}")
+
+
+def test_losses_in_float64_match_published(published: References, make: Callable[..., Any]) -> None:
+    inputs = published.inputs("gan", "q64_", n=4, size=64)
+    network, fake = make(64, 0.25).double(), inputs["fake"].double()
+    real = inputs["real"].double().requires_grad_()
+    real_logits, fake_logits = network(real), network(fake)
+    for kind, name in (("non-saturating", "g_nonsaturating"), ("saturating", "doc_g_saturating")):
+        published.check_loss(generator_loss(fake_logits, kind), f"q64_f64_{name}", EXACT_LOSS)
+    for kind, name in DISCRIMINATOR_LOSSES:
+        published.check_loss(discriminator_loss(real_logits, fake_logits, kind), f"q64_f64_{name}", EXACT_LOSS)
+    published.check_loss(r1_penalty(real_logits, real), "q64_f64_r1", EXACT_LOSS)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from retalkit_training.losses.sync import SyncLoss, cosine_cross_entropy, expert
 from retalkit_training.networks.syncnet_expert import SyncNetExpert
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.training.references import LATER_LOSS, References
+from tests.training.references import BATCH_STATISTICS_LOSS, EXACT_LOSS, LATER_LOSS, LOSS, References
 
 EVALUATION = SyncConfig()
 TRAINING = SyncConfig(batch_statistics=True)
@@ -39,10 +39,11 @@ def test_losses_and_gradients_match_published(mode: str, published: References, 
     tolerance = {"rtol": 0, "atol": 1e-6 if mode == "eval" else 1e-4}
     np.testing.assert_allclose(embeddings.speech.detach(), published[f"{mode}_audio_embedding"], **tolerance)
     np.testing.assert_allclose(embeddings.mouth.detach(), published[f"{mode}_face_embedding"], **tolerance)
-    np.testing.assert_allclose(embeddings.cosines().detach(), published[f"{mode}_cosine"], rtol=1e-5)
+    cosines = embeddings.cosines().detach()
+    np.testing.assert_allclose(cosines, published[f"{mode}_cosine"], rtol=1e-5 if mode == "eval" else 1e-4)
     value = cosine_cross_entropy(embeddings.cosines(), inputs["y"].flatten(), EVALUATION)
     value.backward()
-    published.check_loss(value, f"{mode}_loss")
+    published.check_loss(value, f"{mode}_loss", LOSS if mode == "eval" else BATCH_STATISTICS_LOSS)
     published.check_gradients(expert.named_parameters(), mode)
     # The reference gradient of the faces, unlike that of the parameters, is the sum of two backward passes.
     assert faces.grad is not None
@@ -64,7 +65,7 @@ def test_adam_steps_match_published(published: References, expert: SyncNetExpert
             value.backward()
             optimiser.step()
     expected = published["adam3_losses"]
-    np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[0], expected[0], rtol=BATCH_STATISTICS_LOSS)
     np.testing.assert_allclose(losses[1], expected[1], rtol=LATER_LOSS)
     # The published float32 and float64 losses differ by 4 % after three steps.
     assert losses == sorted(losses, reverse=True)
@@ -80,11 +81,26 @@ def test_gradients_of_generated_windows_match_published(
     faces = inputs["generated"].requires_grad_()
     value = SyncLoss(config, expert).train()(inputs["mel"], faces)
     value.backward()
-    published.check_loss(value, f"window_{mode}_loss")
-    published.check_pixel_gradient(faces.grad, f"window_{mode}_grad")
+    published.check_loss(value, f"window_{mode}_loss", LOSS if mode == "eval" else BATCH_STATISTICS_LOSS)
+    # In train mode, the published float32 and float64 gradients differ by 0.5 %.
+    published.check_pixel_gradient(faces.grad, f"window_{mode}_grad", 0.01 if mode == "eval" else 0.03)
     assert faces.grad is not None
     assert not bool(faces.grad[:, :, :, :48].any())
     assert all(parameter.grad is None for parameter in expert.parameters())
+
+
+@pytest.mark.parametrize(("mode", "config"), [("eval", EVALUATION), ("train", TRAINING)])
+def test_losses_in_float64_match_published(
+    mode: str, config: SyncConfig, published: References, expert: SyncNetExpert
+) -> None:
+    expert.double().train(mode == "train")
+    inputs = published.inputs("syncnet")
+    cosines = expert(inputs["mel"].double(), inputs["faces"].double()).cosines()
+    value = cosine_cross_entropy(cosines, inputs["y"].flatten().double(), EVALUATION)
+    published.check_loss(value, f"{mode}_loss_f64", EXACT_LOSS)
+    inputs = published.inputs("window", "window_")
+    value = SyncLoss(config, expert).train()(inputs["mel"].double(), inputs["generated"].double())
+    published.check_loss(value, f"window_{mode}_loss_f64", EXACT_LOSS)
 
 
 def test_expert_stays_in_evaluation_mode() -> None:
