@@ -1,4 +1,4 @@
-"""A real face with detected landmarks: scikit-image's public-domain portrait."""
+"""Shared parts of the stage tests: a real face with detected landmarks, and what the CPU must have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.observer import SilentObserver
+from retalkit.pipeline.devices import has_instructions
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FrameBatch, SourceInfo, StageContext, StageKind
 from retalkit.storage.cache import Folder
@@ -39,3 +40,10 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Portrait:
         session.close()
     image.setflags(write=False)
     return Portrait(image, faces[0].landmarks)
+
+
+@pytest.fixture
+def bfloat16_instructions() -> None:
+    """Skip tests of complete networks in bfloat16 where they take minutes."""
+    if has_instructions("bfloat16") is False:
+        pytest.skip("PyTorch emulates bfloat16 on this CPU")

@@ -28,9 +28,10 @@ from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.paths import check_name_length
 from retalkit.pipeline.analysis_store import analysed_part
+from retalkit.pipeline.devices import device_note
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, speech_key, tracklets_key
 from retalkit.pipeline.output_plan import plan_output
-from retalkit.pipeline.plan import Plan, device_note, plan
+from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.time_left import StepHistory, expected_steps
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import content_hash, make_key
@@ -65,7 +66,9 @@ def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> li
         fixed = {name: value for name, value in planned.configuration.items() if name not in names}
         files = [str(path.absolute()) for path in (job.output, *inputs)]
         key = make_key("job", VERSION, __version__, files, fixed, planned.identities)
-        found.append(IdentifiedJob(job=job, key=key, inputs=inputs, note=device_note(planned.plan)))
+        found.append(
+            IdentifiedJob(job=job, key=key, inputs=inputs, note=device_note(planned.plan.config, planned.plan.stages))
+        )
     check_outputs(found, faults)
     return found
 

@@ -51,10 +51,11 @@ from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.clip_persons import FoundPersons, find_persons
 from retalkit.pipeline.cue_run import JobInput, check_options, prepare_cues
 from retalkit.pipeline.detect import StoredDetections
+from retalkit.pipeline.devices import device_note
 from retalkit.pipeline.face_job import open_face_job
 from retalkit.pipeline.keys import run_keys, speech_key
 from retalkit.pipeline.photo import photo_animators
-from retalkit.pipeline.plan import device_note, plan
+from retalkit.pipeline.plan import plan
 from retalkit.pipeline.speech import open_stored
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
@@ -102,7 +103,7 @@ def inspect(
     encoding = config.output.encoding(source)
     check_encoder(encoding)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), notes, pool, cancellation)
-    for warning in (device_note(chosen), *source.warnings):
+    for warning in (device_note(chosen.config, chosen.stages), *source.warnings):
         if warning:
             notes.note(warning)
     content = content_hash(video)

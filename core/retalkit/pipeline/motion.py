@@ -11,8 +11,9 @@ from retalkit.config import Choice, RunConfig
 from retalkit.media.motion_files import MotionTable
 from retalkit.media.sound import open_sound
 from retalkit.observer import Observer, SilentObserver
+from retalkit.pipeline.devices import device_note
 from retalkit.pipeline.keys import speech_key
-from retalkit.pipeline.plan import Plan, choose_driver, device_note, plan, plan_driver
+from retalkit.pipeline.plan import Plan, choose_driver, plan, plan_driver
 from retalkit.pipeline.planned_stage import PlannedDriver
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
@@ -64,7 +65,7 @@ def motion(
         Runtime(device=config.device, precision=config.precision, threads=config.threads, pool=steps.pool)
     )
     sound = open_sound(speech := Path(speech), config.speech_track)
-    for warning in (device_note(chosen), *sound.warnings):
+    for warning in (device_note(chosen.config, chosen.stages), *sound.warnings):
         if warning:
             observer.note(warning)
     track = steps.speech(sound, speech_key(chosen, content_hash(speech)))

@@ -4,9 +4,7 @@ starts."""
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from retalkit.config import Choice, RunConfig, read_options
 from retalkit.config.model import read_driver_options
 from retalkit.errors import ConfigError, PlanError
 from retalkit.paths import missing
+from retalkit.pipeline.devices import check_device, check_inference
 from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedRecogniser, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
 from retalkit.plugins.availability import (
@@ -108,8 +107,8 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     for stage in stages:
         _check_runnable(stage, registry)
     _check_weights(stages, registry, store)
-    _check_device(config, stages)
-    _check_inference(config)
+    check_device(config, stages)
+    check_inference(config)
     stages = [_with_weights(stage, store) for stage in stages]
     requested: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):
@@ -338,51 +337,6 @@ def _with_weights(stage: PlannedStage[Any], store: WeightStore) -> PlannedStage[
 def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
     of_drivers = (name for driver in stage.drivers.values() for name in driver.config.checkpoints())
     return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints(), *of_drivers)))
-
-
-def _check_inference(config: RunConfig) -> None:
-    """Raise PlanError if the run requests OpenVINO, but OpenVINO is not installed or does not support the settings."""
-    if config.inference != "openvino":
-        return
-    if find_spec("openvino") is None:
-        raise PlanError(
-            "inference: openvino is not installed; run pip install 'retalkit[openvino]' or set inference=torch",
-            code="missing-package",
-        )
-    if config.device != "cpu" or config.precision == "float16":
-        raise PlanError(
-            f"inference: openvino supports only device=cpu and precision=float32 or bfloat16, got "
-            f"device={config.device} and precision={config.precision}; set inference=auto",
-            code="unsupported-inference",
-        )
-
-
-def device_note(chosen: Plan) -> str:
-    """Return a note if the run requests a device that none of its stages uses, otherwise an empty string."""
-    device = chosen.config.device
-    if device == "cpu" or _torch_users(chosen.stages):
-        return ""
-    return f"device: {device} is not used, because all stages of this run compute on the CPU"
-
-
-def _torch_users(stages: Sequence[PlannedStage[Any]]) -> list[str]:
-    return [stage.label for stage in stages if "torch" in stage.found.spec.requires]
-
-
-def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
-    """Raise PlanError if torch does not detect the device that the run requests."""
-    users = _torch_users(stages)
-    if config.device == "cpu" or not users:
-        return
-    import torch
-
-    available = torch.cuda.is_available() if config.device.startswith("cuda") else torch.backends.mps.is_available()
-    number = int(config.device.partition(":")[2] or 0)
-    if not available or (config.device.startswith("cuda") and number >= torch.cuda.device_count()):
-        raise PlanError(
-            f"device: torch does not detect {config.device}, which {users[0]} requires; set device=cpu",
-            code="missing-device",
-        )
 
 
 def _check_installed(config: RunConfig, registry: Registry) -> None:

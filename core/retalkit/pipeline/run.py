@@ -30,11 +30,12 @@ from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.background_sound import BackgroundSound
 from retalkit.pipeline.cue_run import PreparedRun, check_options, prepare_cues
 from retalkit.pipeline.cue_sound import cue_entries
+from retalkit.pipeline.devices import device_note
 from retalkit.pipeline.finish import ReadyFinisher, finish, make_finishers, sign_layer
 from retalkit.pipeline.frame_counts import edited_times, unedited_times
 from retalkit.pipeline.keys import RunKeys
 from retalkit.pipeline.output_plan import OutputPlan, plan_output
-from retalkit.pipeline.plan import Plan, device_note, plan
+from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.preview import OutputWindow, Preview, preview_window, whole_output
 from retalkit.pipeline.record import (
     RecordingObserver,
@@ -214,7 +215,7 @@ class _Run:
         check_sidecar(self.output, force=self.force, inputs=inputs)
         finishers = make_finishers(chosen.finishers, self.observer)
         self.note([] if self.config.provenance.sign else [UNSIGNED])
-        self.note([note] if (note := device_note(chosen)) else [])
+        self.note([note] if (note := device_note(chosen.config, chosen.stages)) else [])
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
         # These stages are constructed first so that a stage with invalid files fails before other work starts. The
         # analysis stages are constructed on demand, because their results are often cached.

@@ -252,33 +252,6 @@ def test_weights_are_checked_before_work_and_identified_by_content(
         plan(load(registry, overrides=["denoiser.use=weighty", "denoiser.more=true"]), registry)
 
 
-def test_missing_device_is_rejected() -> None:
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("this machine has the device that the test takes for missing")
-    registry = discover()
-    found = stage(StageKind.ENHANCER, "network", requires=("torch",))
-    registry.stages.append(found)
-    config = load(registry, overrides=["enhancers=[network]", "device=cuda"])
-    with pytest.raises(PlanError, match="cuda.*enhancer 'network'") as error:
-        plan(config, registry)
-    assert error.value.code == "missing-device"
-    assert plan(load(registry, overrides=["device=cuda"]), registry)
-
-
-def test_openvino_is_rejected_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = discover()
-    config = load(registry, overrides=["inference=openvino", "precision=float16"])
-    monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: object())
-    with pytest.raises(PlanError, match="float16") as error:
-        plan(config, registry)
-    assert error.value.code == "unsupported-inference"
-    monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: None)
-    with pytest.raises(PlanError, match=r"retalkit\[openvino\]") as error:
-        plan(config, registry)
-    assert error.value.code == "missing-package"
-
-
 def test_inference_backend_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = discover()
     registry.stages.append(stage(StageKind.ENHANCER, "network", requires=("torch",)))

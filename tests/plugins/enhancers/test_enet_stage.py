@@ -314,6 +314,7 @@ def test_upper_half_of_the_frame_can_be_kept(opened: Callable[..., Any], expecte
     assert (after[mouth] != frame[mouth]).mean() > 0.8
 
 
+@pytest.mark.usefixtures("bfloat16_instructions")
 def test_bfloat16_is_close(opened: Callable[..., Any], expected: np.ndarray) -> None:
     face = opened(precision="bfloat16").enhance(batch_of(1), [lnet_edit(0)])[0]
     assert np.abs(face.unrounded_image - expected).mean() < 0.02

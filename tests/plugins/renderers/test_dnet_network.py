@@ -76,6 +76,7 @@ def test_unused_parameters_do_not_affect_the_output(
     assert float((image - output.image[:1]).abs().max()) <= TOLERANCE
 
 
+@pytest.mark.usefixtures("bfloat16_instructions")
 def test_bfloat16_is_close(network: DNet, inputs: list[Any], output: DNetOutput) -> None:
     with computing("cpu", "bfloat16"):
         image = network(*(x[:1] for x in inputs)).image.float()

@@ -70,7 +70,7 @@ def test_generated_faces_are_rgb_and_independent_of_the_batch(generator: FaceGen
 @pytest.mark.parametrize(
     "inference",
     [
-        "torch",
+        pytest.param("torch", marks=pytest.mark.usefixtures("bfloat16_instructions")),
         # OpenVINO needs 16 seconds to convert the network.
         pytest.param(
             "openvino",
