@@ -151,7 +151,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "negative rate": ("syncnet", "optimizer:\n  learning_rate: -1", "train.yaml:2: optimizer.learning_rate"),
     "string number": ("syncnet", "batch_size: many", "batch_size"),
     "batch of one": ("syncnet", "batch_size: 1", "greater than or equal to 2"),
-    "precision": ("syncnet", "precision: bf32", "precision: must be 'fp32', 'bf16' or 'fp16'"),
+    "precision": ("syncnet", "precision: bf32", "precision: must be 'auto', 'fp32', 'bf16' or 'fp16'"),
     "not a mapping": ("syncnet", "- steps", "mapping"),
     "invalid YAML": ("syncnet", "steps: [", "invalid YAML"),
     "duplicate key": ("syncnet", "steps: 1\nsteps: 2", "duplicate key"),

@@ -25,6 +25,7 @@ from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.task import BestMetric
 from retalkit_training.loop.trainer import Progress, Trainer, seed_all
 from retalkit_training.tasks.runs import run_lock
+from retalkit_training.tasks.speech_to_mouth_config import EncoderConfig, FineTuningConfig, SyntheticConfig
 from torch import nn
 
 from tests.training.states import KilledError, assert_equal, newest_state
@@ -197,6 +198,25 @@ def test_moving_average_follows_the_network(tmp_path: Path) -> None:
     average = dict(trainer.averages["network"].named_parameters())
     for name, value in trainer.networks["network"].named_parameters():
         torch.testing.assert_close(average[name], 0.9 * before[name] + 0.1 * value)
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "precision"),
+    [
+        ("x86_64", "AVX512", "bf16"),
+        ("x86_64", "AVX2", "fp32"),
+        ("AMD64", "DEFAULT", "fp32"),
+        ("arm64", "DEFAULT", "fp32"),
+    ],
+)
+def test_automatic_precision_is_bfloat16_with_instructions_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, capability: str, precision: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert toy_trainer(tmp_path / "run", precision="auto").precision == precision
+    assert toy_trainer(tmp_path / "run", precision="bf16").precision == "bf16"
+    assert SyntheticConfig().precision == EncoderConfig().precision == FineTuningConfig().precision == "auto"
 
 
 def test_bfloat16_keeps_float32_weights(tmp_path: Path) -> None:

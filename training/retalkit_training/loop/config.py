@@ -54,9 +54,10 @@ class LoopConfig(LossConfig):
     accumulation: int = Field(default=1, ge=1)
     """Number of batches whose gradients are added up before an optimiser step. ``batch_size`` must be a multiple of
     this number times the number of processes. Batch normalisation uses the statistics of each part."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Precision of forward passes. ``bf16`` and ``fp16`` use autocast with float32 weights, and ``fp16`` requires a
-    CUDA GPU and scales the loss. The published trainers use ``fp32``."""
+    CUDA GPU and scales the loss. ``auto`` is ``bf16`` on devices that have instructions for bfloat16, and ``fp32`` on
+    others. The published trainers use ``fp32``."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of all gradients of an optimiser step. The published trainers do not clip."""
     synchronised_batch_norm: bool = True

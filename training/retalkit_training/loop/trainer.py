@@ -29,6 +29,7 @@ from retalkit_training.loop.distributed import (
     process_state,
 )
 from retalkit_training.loop.logs import RunLog, is_finite
+from retalkit_training.loop.precision import autocast, forward_precision
 from retalkit_training.loop.task import Batch, StatefulTask, Task, Update
 from retalkit_training.networks.batch_statistics import local_statistics, synchronise_statistics
 from torch import Tensor, nn
@@ -83,7 +84,8 @@ class Trainer:
         self.process: int = state.process_index
         self.processes: int = state.num_processes
         part_size(config, self.processes)
-        if config.precision == "fp16" and self.device.type != "cuda":
+        self.precision: str = forward_precision(config.precision, self.device)
+        if self.precision == "fp16" and self.device.type != "cuda":
             raise ConfigError(
                 f"precision: fp16 requires a CUDA GPU, this run uses {self.device.type}; use bf16 or fp32",
                 code="unsupported-precision",
@@ -107,7 +109,7 @@ class Trainer:
         self._updates = list(task.updates())
         self._optimizers = {update.name: self._optimizer(update) for update in self._updates}
         self._scalers = {
-            update.name: torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+            update.name: torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
             for update in self._updates
         }
         self._sums: dict[str, Tensor] = {}
@@ -227,7 +229,7 @@ class Trainer:
         losses: dict[str, Tensor] = {}
         with only_trained(self._all_parameters, parameters):
             for batch, memory in zip(parts, shared, strict=True):
-                with autocast(self.device.type, self.config.precision):
+                with autocast(self.device.type, self.precision):
                     terms = update.loss(batch, memory, step)
                 scaler.scale(terms.total / len(parts)).backward()
                 for name, value in {"total": terms.total.detach(), **terms.terms}.items():
@@ -259,7 +261,7 @@ class Trainer:
 
     def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
         """Raise RetalkitError if a loss is not finite. Checkpoints before this step stay usable."""
-        if is_finite(values) or self.config.precision == "fp16":
+        if is_finite(values) or self.precision == "fp16":
             return
         wrong = ", ".join(name for name, value in values.items() if not is_finite({name: value}))
         raise RetalkitError(
@@ -397,16 +399,6 @@ def seed_all(seed: int, step: int, process: int = 0) -> None:
     torch.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
-
-
-@contextmanager
-def autocast(device: str, precision: str) -> Generator[None]:
-    """Context with the precision of forward passes."""
-    if precision == "fp32":
-        yield
-        return
-    with torch.autocast(device, torch.bfloat16 if precision == "bf16" else torch.float16):
-        yield
 
 
 @contextmanager

@@ -67,9 +67,9 @@ class SyntheticConfig(LoopConfig):
     """Decay of the moving average of the parameters, which is validated and exported."""
     clip_norm: float | None = Field(default=2.0, gt=0)
     """Maximum norm of the gradients."""
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Precision of forward passes. ``bf16`` is nearly twice as fast on CPUs with bfloat16 support, and slower on
-    others."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of forward passes. ``auto`` is ``bf16`` on devices that have instructions for bfloat16, where it is
+    nearly twice as fast, and ``fp32`` on others, where ``bf16`` is about ten times slower."""
     seed: int = Field(default=1, ge=0)
     """Seed of the initial weights, of the examples and of the dropout."""
     initial: str | None = None
@@ -124,7 +124,7 @@ class EncoderConfig(LoopConfig):
     """Optimiser."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Maximum norm of the gradients."""
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of forward passes."""
     evaluation_crops: int = Field(default=20, ge=1)
     """Number of fixed examples in an evaluation."""
@@ -179,9 +179,9 @@ class FineTuningConfig(LoopConfig):
     """Decay of the moving average of the parameters, which is scored and exported."""
     clip_norm: float | None = Field(default=2.0, gt=0)
     """Maximum norm of the gradients."""
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Precision of forward passes. ``bf16`` is nearly twice as fast on CPUs with bfloat16 support, and slower on
-    others."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of forward passes. ``auto`` is ``bf16`` on devices that have instructions for bfloat16, where it is
+    nearly twice as fast, and ``fp32`` on others, where ``bf16`` is about ten times slower."""
     initial: str | None = None
     """Weights from which the training starts: ``published``, the bundled weights for ``features``, or a weights file.
     None: random weights for encoder features, and the result of the training on synthetic speech for log-mel
