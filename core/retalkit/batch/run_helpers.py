@@ -120,7 +120,11 @@ class LocalRunHelpers(ClosedAtExit):
         self._processes = processes
         self._plugins = [str(path.absolute()) for path in plugins]
         self._executor: LocalExecutor | None = None
-        self._folders: list[Path] = []
+        self._works: list[LocalSharedWork] = []
+
+    @property
+    def failures(self) -> list[str]:
+        return [failure for work in self._works for failure in work.failures]
 
     def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         forks = can_fork()
@@ -163,8 +167,8 @@ class LocalRunHelpers(ClosedAtExit):
             folder = Path(tempfile.mkdtemp(prefix="claims-", dir=request.cache))
         except OSError as error:
             raise unwritable_cache(Path(request.cache), error) from error
-        self._folders.append(folder)
         work = LocalSharedWork(folder, self._executor.kill)
+        self._works.append(work)
         workers = self._executor.workers
         # The run does the work itself if the limit of the number of threads is reached.
         with suppress(BatchError):
@@ -187,8 +191,8 @@ class LocalRunHelpers(ClosedAtExit):
         if self._executor is not None:
             self._executor.cancel()
             self._executor.close()
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        for work in self._works:
+            work.close()
 
 
 class LocalSharedWork:
@@ -197,6 +201,8 @@ class LocalSharedWork:
     def __init__(self, folder: Path, kill: Callable[[], None]) -> None:
         """Initialise the work. ``folder``: empty directory for the claims. ``kill``: kills the other processes."""
         self.folder = folder
+        self.failures: list[str] = []
+        """Reasons why other processes have not done their work."""
         self._kill = kill
         self._tasks: list[Future[TaskResult]] = []
         self._frames: dict[int, int] = {}
@@ -233,10 +239,15 @@ class LocalSharedWork:
                 idle = 0.0
         for number, task in enumerate(self._tasks):
             # The run itself does the work that a failed process has not done, and reports the error if it fails too.
-            with suppress(WorkerDiedError, BatchError):
+            try:
                 result = task.result()
-                with self._lock:
-                    self._frames[number] = int(result.value.get("frames", 0))
+            except (WorkerDiedError, BatchError) as error:
+                self.failures.append(str(error))
+                continue
+            if result.failed:
+                self.failures.append(result.message)
+            with self._lock:
+                self._frames[number] = int(result.value.get("frames", 0))
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

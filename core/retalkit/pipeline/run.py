@@ -291,6 +291,10 @@ class _Run:
                 watches = [job.watch for job in jobs]
                 record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
             self.note(source.warnings)
+            failures = () if helpers is None else dict.fromkeys(helpers.failures)
+            self.note(
+                f"another process of the run failed ({reason}); the run did its work itself" for reason in failures
+            )
             self.note(_unedited_note(rendering))
             self.complete(chosen, steps, rendering, window, names)
             if output.layer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -91,6 +91,11 @@ class SharedWork(Protocol):
 
 class RunHelpers(Protocol):
     """Processes that help a run. Python executes one thread at a time, so that one process cannot use all cores."""
+
+    @property
+    def failures(self) -> Sequence[str]:
+        """Reasons why processes have not done their work. The run has done this work itself."""
+        ...
 
     def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         """Start the processes if ``frames`` output frames justify them, and return their number.

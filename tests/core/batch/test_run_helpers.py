@@ -99,6 +99,10 @@ class Helpers:
         self.cheap_source = False
         self.pool = ObjectPool()
 
+    @property
+    def failures(self) -> list[str]:
+        return ["killed"] * len(self.works) if self.fails else []
+
     def prepare(self, frames: int, size: tuple[int, int], cheap_source: bool, registry: Registry) -> int:
         self.prepared, self.cheap_source = frames, cheap_source
         return 1
@@ -169,6 +173,7 @@ def test_shared_output_is_identical(
     monkeypatch.setattr(shared_work, "open_source", lambda path: opened.append(path) or open_source(path))
     helpers = Helpers(tmp_path / "claims", fails)
     record = dub(moving_head, short_speech, tmp_path / "out.mp4", cache=cache, helpers=helpers)
+    assert sum("failed (killed)" in note for note in record.notes) == int(fails)
     assert packets(tmp_path / "out.mp4") == alone
     assert helpers.cheap_source and helpers.prepared == 50 == record.frames_edited + sum(record.frames_passed.values())
     assert record.processes == 2
@@ -318,6 +323,7 @@ def test_wait_ends_stalled_processes_and_calls_poll(monkeypatch: pytest.MonkeyPa
 
     work.wait(poll)
     assert len(killed) == 1 and killed[0] >= 30, "a process that makes progress must not be killed"
+    assert work.failures == ["killed"]
 
     def cancel() -> None:
         raise RunCancelledError("stopped")
