@@ -37,6 +37,7 @@ LOOP = "_60s"
 
 def write_clips(media: Path, folder: Path) -> None:
     """Write the clips and their loops to ``folder``, together with the speech in each duration."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in CLIPS:
         shutil.copy(media / f"{name}.mp4", folder)
     for name, size in SCALED.items():
@@ -111,7 +112,7 @@ def loop_sound(sound: Path, seconds: float, out: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path, help="directory with the real clips and the speech")
-    parser.add_argument("folder", type=Path, help="existing directory for the clips of the benchmarks")
+    parser.add_argument("folder", type=Path, help="directory for the clips of the benchmarks")
     options = parser.parse_args(arguments)
     missing = [name for name in REQUIRED if not (options.media / name).is_file()]
     if missing:
