@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,12 @@ _LONG: Final = (800, 1600)
 _LONG_SHARE: Final = 0.25
 """Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Storing the landmarks of every
 frame requires less memory than this limit."""
+_ATTEMPTS: Final = 3
+"""Number of measurements of a clip before a problem is reported.
+
+A stage may use several threads, and the peak is higher if their own peaks coincide. The lowest peak does not depend on
+the scheduling of the threads.
+"""
 _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
 """Mapping from a clip's frame count to the maximum processing time in seconds. Longer clips are skipped if this time is
 exceeded."""
@@ -73,6 +79,11 @@ class _MemoryUse:
     """Peak number of allocated bytes during one batch, excluding ``kept``."""
     seconds: float
 
+    def minimum(self, other: _MemoryUse) -> _MemoryUse:
+        """Return the minimum of each value."""
+        values = zip(astuple(self), astuple(other), strict=True)
+        return _MemoryUse(*(min(pair) for pair in values))
+
 
 def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> None:
     """Open two long clips of small frames, process one batch of each clip, and check that memory does not grow with the
@@ -87,26 +98,39 @@ def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> No
             )
             subject.exam.skip("long_clip", reason)
             return
+    frame = small.source.info.width * small.source.info.height * 3
     few, many = _LONG
     short, long = used[few], used[many]
-    frame = small.source.info.width * small.source.info.height * 3
-    growth = {
-        "memory retained by open()": long.kept - short.kept,
-        "peak memory of open()": long.open_peak - short.open_peak,
-        f"peak memory of {subject.call}": long.batch_peak - short.batch_peak,
-    }
-    limit = _LONG_SHARE * frame * (many - few) + _SLACK
-    # Retained memory is included in the peaks, so only the first problem is reported.
-    if (what := next((what for what, more in growth.items() if more > limit), None)) is not None:
-        each = growth[what] / (many - few) / 1024
-        words = f"{what} grows by {each:.0f} kB per clip frame (size of one frame: {frame // 1024} kB)"
+    for attempt in range(1, _ATTEMPTS):
+        if not _problem(subject.call, short, long, frame):
+            break
+        short, long = (
+            least.minimum(_measure(subject, clip_of(count), count, attempt))
+            for count, least in ((few, short), (many, long))
+        )
+    if words := _problem(subject.call, short, long, frame):
         subject.exam.problem("long_clip", words, MEMORY)
 
 
-def _measure(subject: FrameSubject, clip: Clip, count: int) -> _MemoryUse:
+def _problem(call: str, short: _MemoryUse, long: _MemoryUse, frame: int) -> str:
+    """Return how memory grows between two long clips, or an empty string. ``frame``: size of one frame in bytes."""
+    more = _LONG[1] - _LONG[0]
+    growth = {
+        "memory retained by open()": long.kept - short.kept,
+        "peak memory of open()": long.open_peak - short.open_peak,
+        f"peak memory of {call}": long.batch_peak - short.batch_peak,
+    }
+    # Retained memory is included in the peaks, so only the first problem is reported.
+    what = next((what for what, grown in growth.items() if grown > _LONG_SHARE * frame * more + _SLACK), None)
+    if what is None:
+        return ""
+    return f"{what} grows by {growth[what] / more / 1024:.0f} kB per clip frame (size of one frame: {frame // 1024} kB)"
+
+
+def _measure(subject: FrameSubject, clip: Clip, count: int, attempt: int = 0) -> _MemoryUse:
     start = time.perf_counter()
     with trace_allocations():
-        session = subject.open("long_clip", clip, f"long-{count}")
+        session = subject.open("long_clip", clip, f"long-{count}-{attempt}")
         open_peak = take_peak_bytes()
         kept = allocated_bytes()
         take_peak_bytes()
