@@ -173,7 +173,7 @@ def test_only_few_modules_of_the_core_import_torch() -> None:
     assert offenders(CORE, ("mediapipe", "pyrnnoise", "noisereduce")) == []
     users = {text.split()[0].removeprefix("core/retalkit/") for text in offenders(CORE, ("torch", "safetensors"))}
     assert {user for user in users if not user.startswith("inference")} == {
-        "pipeline/plan.py",
+        "pipeline/devices.py",
         "weights/load.py",
         "weights/store.py",
     }

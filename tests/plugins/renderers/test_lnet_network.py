@@ -70,7 +70,7 @@ def test_generated_faces_are_rgb_and_independent_of_the_batch(generator: FaceGen
 @pytest.mark.parametrize(
     "inference",
     [
-        pytest.param("torch", marks=pytest.mark.usefixtures("bfloat16_instructions")),
+        "torch",
         # OpenVINO needs 16 seconds to convert the network.
         pytest.param(
             "openvino",
@@ -78,7 +78,11 @@ def test_generated_faces_are_rgb_and_independent_of_the_batch(generator: FaceGen
         ),
     ],
 )
-def test_bfloat16_is_close(pseudo_weights: Callable[[str], Path], published: Published, inference: str) -> None:
+def test_bfloat16_is_close(
+    pseudo_weights: Callable[[str], Path], published: Published, inference: str, request: pytest.FixtureRequest
+) -> None:
+    if inference == "torch":
+        request.getfixturevalue("bfloat16_instructions")
     speech, faces = published.inputs["audio_sequences"][:1, 0], published.inputs["face_sequences"][:1]
     runtime = Runtime(inference=inference, precision="bfloat16", weights={"lnet": pseudo_weights("lnet")})
     face = FaceGenerator(runtime, 2)(speech, faces)
